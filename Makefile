@@ -1,0 +1,66 @@
+# Thin aliases: each sets up what it needs and calls one command. `seawall --help` lists the real ones.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+READY := $(VENV)/.ready
+PYTEST := $(VENV)/bin/python -m pytest
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
+
+# $(call stage,NAME,COMMAND): run it, say how long it took.
+define stage
+@start=$$SECONDS; echo "== $(1)"; $(2) && echo "== $(1): passed in $$((SECONDS - start)) s" \
+	|| { echo "== $(1): FAILED after $$((SECONDS - start)) s"; exit 1; }
+endef
+
+.PHONY: help setup up down test lint unit lab e2e bench soak lock
+help:
+	@echo "make up      an empty machine → hardened, verified droplets behind a TLS load balancer"
+	@echo "make down    nothing of it left, proven"
+	@echo "make test    lint, unit, lab and end-to-end tests, on a lab of their own"
+	@echo "make bench   what each phase costs, against docs/benchmarks.md"
+	@echo "make soak    what takes longer than a coffee"
+	@echo "make lock    resolve requirements.in into requirements.txt"
+
+setup: $(READY)
+
+$(READY): requirements.txt pyproject.toml
+	@[ -n "$(PYTHON)" ] && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "seawall: Python 3.11 or newer is needed and was not found; install python3 and python3-venv, or name one: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >/dev/null; } \
+		|| { echo "seawall: this Python has no venv module; install it with: apt-get install python3-venv"; exit 1; }
+	@echo "seawall: installing Python packages into $(VENV) (about a minute the first time)"
+	@[ -x $(VENV)/bin/python ] || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+up: $(READY)
+	@$(VENV)/bin/seawall up
+
+down: $(READY)
+	@$(VENV)/bin/seawall down
+
+test: lint unit lab e2e
+
+lint: $(READY)
+	$(call stage,lint,$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy)
+
+unit: $(READY)
+	$(call stage,unit,$(PYTEST) tests/unit)
+
+lab: $(READY)
+	$(call stage,lab,$(PYTEST) tests/lab)
+
+e2e: $(READY)
+	$(call stage,end to end,$(PYTEST) tests/e2e)
+
+bench: $(READY)
+	@$(VENV)/bin/python -m tests.bench
+
+soak: $(READY)
+	@$(PYTEST) tests/soak
+
+lock: $(READY)
+	@$(VENV)/bin/uv pip compile requirements.in --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --quiet --output-file requirements.txt

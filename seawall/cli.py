@@ -1,0 +1,219 @@
+"""The command line. Thin: each command gathers what it needs and calls one room of the house."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from seawall.environment import LAB, Stack, for_process, for_shell
+from seawall.places import Places, instance, only_one, places
+from seawall.problem import UNABLE, USAGE, Problem
+from seawall.progress import Progress
+
+app = typer.Typer(
+    name="seawall",
+    help="Provision, harden, verify and prove a small fortified network on DigitalOcean.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StackName = Annotated[
+    str,
+    typer.Option("--stack", "-s", envvar="PULUMI_STACK", help="Pulumi stack; `lab` runs on this machine."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
+Only = Annotated[list[str] | None, typer.Option("--host", help="Only this droplet (repeatable).")]
+
+
+@dataclass
+class Session:
+    """What most commands need: the stack, its places, its lab if it runs, and somewhere to tell progress."""
+
+    stack: Stack
+    where: Places
+    lab: dict[str, Any] | None
+    progress: Progress
+
+    @classmethod
+    def open(cls, stack: str) -> Session:
+        where = places()
+        lab = None
+        if Stack(stack).is_lab:
+            from lab import control
+
+            lab = control.running(instance())
+        return cls(Stack(stack), where, lab, Progress())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return for_process(self.stack, self.where, self.lab)
+
+    def engine(self) -> Any:
+        from seawall.pulumi import Engine
+
+        return Engine(self.stack, self.where, self.environment)
+
+    def standing(self) -> dict[str, Any]:
+        """The outputs of a stack that is up, or a ``Problem`` that says how to bring it up."""
+        if self.stack.is_lab and not self.lab:
+            raise Problem("The lab does not run. `make up` (or `seawall up`) starts it.")
+        outputs = self.engine().outputs()
+        if not outputs.get("droplets"):
+            raise Problem(
+                f"Stack {self.stack.name} has no droplets yet. `seawall up --stack {self.stack.name}` makes them."
+            )
+        return outputs
+
+
+def _print(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, indent=2, sort_keys=True) + "\n")
+
+
+@app.command()
+def up(
+    stack: StackName = LAB,
+    as_json: AsJson = False,
+) -> None:
+    """Provision, harden and verify; picks up whatever an earlier run left."""
+    from seawall.job import bring_up
+
+    session = Session.open(stack)
+    with only_one(session.where, "up"):
+        result = bring_up(session)
+    if as_json:
+        _print(result.document())
+    else:
+        typer.echo(result.text())
+    raise typer.Exit(result.code)
+
+
+@app.command()
+def harden(
+    stack: StackName = LAB,
+    host: Only = None,
+    check: Annotated[bool, typer.Option("--check", help="Tell what would change; change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the hardening roles on a stack's droplets."""
+    from seawall.playbook import play
+
+    session = Session.open(stack)
+    session.standing()
+    options = (["--check", "--diff"] if check else []) + (["--limit", ",".join(host)] if host else [])
+    with only_one(session.where, "harden"), session.progress.phase("harden") as phase:
+        found = play("harden", options, session.where, session.environment, phase)
+        phase.done(
+            ", ".join(
+                f"{recap.host}: {recap.changed} changed" for recap in found if recap.host != "localhost"
+            )
+        )
+    if as_json:
+        _print({"hosts": [vars(recap) for recap in found]})
+
+
+@app.command()
+def verify(
+    stack: StackName = LAB,
+    host: Only = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check every control on every droplet; findings go to .seawall/findings/."""
+    from seawall.job import check_controls
+
+    session = Session.open(stack)
+    session.standing()
+    outcome = check_controls(session, host or [])
+    if as_json:
+        _print(outcome.document())
+    else:
+        typer.echo(outcome.text())
+    raise typer.Exit(outcome.code)
+
+
+@app.command()
+def env(stack: StackName = LAB) -> None:
+    """Print the environment for a shell: eval "$(seawall env)". Holds no secret, only where they lie."""
+    session = Session.open(stack)
+    typer.echo(for_shell(session.stack, session.where, session.lab))
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def ssh(
+    name: Annotated[str, typer.Argument(help="The droplet, such as app-1.")],
+    command: Annotated[
+        list[str] | None, typer.Argument(help="What to run there; nothing opens a shell.")
+    ] = None,
+    stack: StackName = LAB,
+) -> None:
+    """Log in to a droplet as its administrator."""
+    from seawall.hosts import hosts, login, named
+
+    session = Session.open(stack)
+    login(named(hosts(session.standing()), name), session.where, command or [])
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is installed, what will be used and why, and what is missing. Changes nothing."""
+    from seawall import doctor as examination
+
+    checks = examination.examine()
+    if as_json:
+        _print(examination.document(checks))
+    else:
+        typer.echo(examination.text(checks))
+    raise typer.Exit(UNABLE if any(check.fine is False for check in checks) else 0)
+
+
+@app.command()
+def down(
+    stack: StackName = LAB,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask (the lab never asks).")] = False,
+) -> None:
+    """Destroy the stack's resources; of the lab nothing is left, and that is proven."""
+    from seawall.job import take_down
+
+    session = Session.open(stack)
+    if not session.stack.is_lab and not yes:
+        typer.confirm(f"Destroy every resource of stack {stack} in your DigitalOcean account?", abort=True)
+    with only_one(session.where, "down"):
+        take_down(session)
+
+
+def main() -> None:
+    """Entry point: a ``Problem`` becomes one paragraph and its exit code, a wrong call 64."""
+    raise SystemExit(guarded(lambda: app(standalone_mode=False)))
+
+
+def guarded(run: Callable[[], Any]) -> int:
+    """Run a command; errors a person can act on are told without a traceback."""
+    import click
+
+    try:
+        code = run()
+    except Problem as problem:
+        typer.echo(f"seawall: {problem}", err=True)
+        return problem.code
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.exceptions.Abort:
+        typer.echo("seawall: stopped; nothing more was changed.", err=True)
+        return UNABLE
+    except click.ClickException as wrong:
+        wrong.show()
+        return USAGE
+    except KeyboardInterrupt:
+        typer.echo("seawall: interrupted. Run the same command again to pick up what is left.", err=True)
+        return UNABLE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,120 @@
+"""Look into the account itself, beside Pulumi: what an interrupted run may have created unseen.
+
+``POST /v2/droplets`` and its like have no idempotency key. A run killed between the request and the
+answer leaves something the state doesn't know; looked up by its name (and the stack's own tag), it is
+adopted instead of made twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from seawall.problem import Problem
+
+OFFICIAL = "https://api.digitalocean.com"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one resource type is listed (``path``, ``key``) and which attribute is Pulumi's id of it."""
+
+    path: str
+    key: str
+    identity: str = "id"
+    same: str = "name"
+    """The input that tells one from another."""
+    answers: str = "name"
+    """The attribute of the API's answer that holds it."""
+
+
+KINDS = {
+    "digitalocean:index/vpc:Vpc": Kind("/v2/vpcs", "vpcs"),
+    "digitalocean:index/tag:Tag": Kind("/v2/tags", "tags", identity="name"),
+    "digitalocean:index/sshKey:SshKey": Kind(
+        "/v2/account/keys", "ssh_keys", same="publicKey", answers="public_key"
+    ),
+    "digitalocean:index/droplet:Droplet": Kind("/v2/droplets", "droplets"),
+    "digitalocean:index/firewall:Firewall": Kind("/v2/firewalls", "firewalls"),
+    "digitalocean:index/certificate:Certificate": Kind("/v2/certificates", "certificates", identity="name"),
+    "digitalocean:index/loadBalancer:LoadBalancer": Kind("/v2/load_balancers", "load_balancers"),
+}
+
+
+def find_created(
+    pending: Iterable[Mapping[str, Any]], known: Iterable[Mapping[str, Any]], environment: Mapping[str, str]
+) -> dict[str, str]:
+    """URN → id of those ``pending`` creations of Pulumi's state that did happen in the cloud.
+
+    ``known`` are the state's resources: what they hold is never taken for a lost one. More than one
+    candidate is left alone and named, for a person to decide.
+    """
+    wanted = [
+        operation["resource"]
+        for operation in pending
+        if operation.get("type") == "creating" and operation["resource"]["type"] in KINDS
+    ]
+    if not wanted:
+        return {}
+    taken = {(resource["type"], resource.get("id")) for resource in known}
+    found: dict[str, str] = {}
+    with client(environment) as api:
+        for resource in wanted:
+            kind = KINDS[resource["type"]]
+            candidates = {
+                str(item[kind.identity])
+                for item in every(api, kind)
+                if (resource["type"], str(item[kind.identity])) not in taken
+                and _is(item, resource["inputs"], kind)
+            }
+            if len(candidates) > 1:
+                raise Problem(
+                    f"An interrupted run left {len(candidates)} of {resource['urn']} in the account "
+                    f"(ids {', '.join(sorted(candidates))}), and which one to keep can't be told. Delete all but "
+                    "one in the control panel, then run this again."
+                )
+            for identity in candidates:
+                found[resource["urn"]] = identity
+    return found
+
+
+def _is(item: Mapping[str, Any], inputs: Mapping[str, Any], kind: Kind) -> bool:
+    wanted, seen = str(inputs.get(kind.same, "")).strip(), str(item.get(kind.answers, "")).strip()
+    if kind.same == "publicKey":  # the comment is not part of the key
+        wanted, seen = " ".join(wanted.split()[:2]), " ".join(seen.split()[:2])
+    tags = inputs.get("tags")
+    return wanted == seen and (not isinstance(tags, list) or set(map(str, tags)) <= set(item.get("tags", [])))
+
+
+def client(environment: Mapping[str, str]) -> httpx.Client:
+    """The account's API with this run's token (``DIGITALOCEAN_TOKEN``), which never shows in an error."""
+    token = environment.get("DIGITALOCEAN_TOKEN")
+    if not token:
+        raise Problem(
+            "An interrupted run may have left something in the account, and looking there takes the API token: "
+            'set it for this command with `export DIGITALOCEAN_TOKEN="$(pulumi config get digitalocean:token)"`.'
+        )
+    return httpx.Client(
+        base_url=environment.get("DIGITALOCEAN_API_URL", OFFICIAL),
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=30,
+        transport=httpx.HTTPTransport(retries=3),
+    )
+
+
+def every(api: httpx.Client, kind: Kind) -> Iterator[Mapping[str, Any]]:
+    """All of a kind, page by page (200 at a time, the most the API gives)."""
+    url: str | None = f"{kind.path}?per_page=200"
+    while url:
+        try:
+            answer = api.get(url)
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise Problem(f"DigitalOcean's API did not list {kind.path}: {error}. Run this again.") from None
+        body = answer.json()
+        yield from body[kind.key]
+        following = ((body.get("links") or {}).get("pages") or {}).get("next")
+        url = str(httpx.URL(following).raw_path, "ascii") if following else None

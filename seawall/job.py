@@ -1,0 +1,203 @@
+"""The main job, phase by phase: packages, engine, image, lab, pulumi, harden, verify; and its way back."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from seawall import prepare
+from seawall.places import instance
+from seawall.playbook import Recap, play
+from seawall.problem import Problem
+from seawall.progress import Phase
+
+if TYPE_CHECKING:
+    from seawall.cli import Session
+    from seawall.verify import Outcome
+
+
+@dataclass
+class Result:
+    """What `seawall up` found and did."""
+
+    stack: str
+    outputs: dict[str, Any]
+    resources: dict[str, int]
+    hosts: list[Recap]
+    verified: Outcome
+    seconds: dict[str, float]
+    curl: str
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def code(self) -> int:
+        return self.verified.code
+
+    @property
+    def changed(self) -> bool:
+        return any(count for verb, count in self.resources.items() if verb != "unchanged") or any(
+            recap.changed for recap in self.hosts
+        )
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "stack": self.stack,
+            "changed": self.changed,
+            "url": self.outputs["url"],
+            "resources": self.resources,
+            "hosts": {recap.host: {"ok": recap.ok, "changed": recap.changed} for recap in self.hosts},
+            "verified": self.verified.document(),
+            "seconds": self.seconds,
+            "notes": self.notes,
+        }
+
+    def text(self) -> str:
+        """The summary: the site, the way in, what was verified, where the time went, where the report lies."""
+        droplets = self.outputs["droplets"]
+        width = max(map(len, droplets))
+        lines = [
+            "",
+            f"{self.stack} stands"
+            + ("." if self.changed else "; every host was asked and nothing had to change."),
+            "",
+            f"  site      {self.outputs['url']}",
+            f"            {self.curl}",
+            "  log in    "
+            + "\n            ".join(
+                f"seawall ssh {name:<{width}}   {droplet['public_ip']:<15} {droplet['tier']}"
+                for name, droplet in droplets.items()
+            ),
+            f"  verified  {self.verified.summary()}",
+            f"  report    {self.verified.report}",
+            "  time      "
+            + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.seconds.items())
+            + f"; in all {sum(self.seconds.values()):.0f} s",
+        ]
+        return "\n".join([*lines, *(f"  note      {note}" for note in self.notes)])
+
+
+def bring_up(session: Session) -> Result:
+    """Everything, in order. Each phase is idempotent, so that the next run picks up wherever one stopped."""
+    progress = session.progress
+    if session.stack.is_lab:
+        _lab(session)
+    engine = session.engine()
+    notes = []
+    with progress.phase("pulumi") as phase:
+        engine.ensure()
+        notes += engine.recover(phase)
+        outcome = engine.up(phase)
+        phase.done(str(outcome))
+        outputs = engine.outputs()
+    with progress.phase("harden") as phase:
+        recaps = [
+            recap
+            for recap in play("harden", [], session.where, session.environment, phase)
+            if recap.host != "localhost"
+        ]
+        phase.done(", ".join(f"{recap.host} {recap.changed} changed of {recap.ok}" for recap in recaps))
+        missing = set(outputs["droplets"]) - {recap.host for recap in recaps}
+        if missing:
+            raise Problem(
+                f"Hardening never asked {', '.join(sorted(missing))}: the inventory does not list what Pulumi made."
+            )
+    verified = check_controls(session, [])
+    return Result(
+        stack=session.stack.name,
+        outputs=outputs,
+        resources=outcome.counts,
+        hosts=recaps,
+        verified=verified,
+        seconds=progress.times,
+        curl=_curl(session, outputs),
+        notes=notes,
+    )
+
+
+def _curl(session: Session, outputs: dict[str, Any]) -> str:
+    if not session.stack.is_lab:
+        return f"curl {outputs['url']}"
+    authority = session.where.site_certificate / "ca.pem"
+    return f"curl --cacert {authority} --resolve {outputs['domain']}:443:{outputs['loadbalancer_ip']} {outputs['url']}"
+
+
+def check_controls(session: Session, hosts: list[str]) -> Outcome:
+    from seawall import verify
+
+    with session.progress.phase("verify") as phase:
+        outcome = verify.run(session.where, session.environment, hosts=hosts, progress=phase.now)
+        phase.done(outcome.summary())
+    return outcome
+
+
+def _lab(session: Session) -> None:
+    """From a bare machine to a running local DigitalOcean."""
+    from lab.machines import image
+
+    from lab import control, packages
+    from lab.engine import build, choose
+
+    progress = session.progress
+    with progress.phase("packages") as phase, _explained():
+        missing = packages.missing()
+        packages.install(phase.now)
+        phase.done(f"installed {', '.join(missing)}" if missing else "nothing to install")
+    with progress.phase("engine") as phase, _explained():
+        if choose.toolchain().engine.origin == "built":
+            build.ensure_engine(phase.now)
+        phase.done(str(choose.toolchain()))
+    with progress.phase("image") as phase, _explained():
+        phase.done(str(image.ensure_image("debian-12-x64", phase.now).name))
+    with progress.phase("lab") as phase, _explained():
+        prepare.secrets_and_login(session.where)
+        session.lab = control.start(instance(), session.where.token)
+        prepare.settings(session.stack, session.lab)
+        settings = yaml.safe_load(session.stack.settings.read_text())["config"]
+        prepare.site_certificate(session.where, settings["seawall:domain"])
+        phase.done(f"instance {session.lab['instance']}, API at {session.lab['api']}")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """The lab's own errors, which already say what to do, as the command line's."""
+    from lab.errors import LabError
+
+    try:
+        yield
+    except LabError as error:
+        raise Problem(str(error)) from None
+
+
+def take_down(session: Session) -> None:
+    """Destroy through Pulumi; then, of the lab, remove and prove removed every trace on this machine."""
+    progress = session.progress
+    if session.lab or not session.stack.is_lab:
+        with progress.phase("destroy") as phase:
+            _destroy(session, phase)
+    if session.stack.is_lab:
+        from lab import control
+
+        with progress.phase("lab") as phase, _explained():
+            control.purge(instance(), phase.now)
+            left = control.check(instance())
+            if left:
+                raise Problem(
+                    f"The lab is down, but this is left of it: {', '.join(left)}. Run `make down` again."
+                )
+            shutil.rmtree(session.where.state, ignore_errors=True)
+            session.where.known_hosts.unlink(missing_ok=True)
+            phase.done("no process, mount, namespace, route, firewall rule or file of it is left")
+
+
+def _destroy(session: Session, phase: Phase) -> None:
+    engine = session.engine()
+    if not engine.exists():
+        phase.done("no such stack")
+        return
+    engine.recover(phase)
+    phase.done(str(engine.destroy(phase)))

@@ -1,0 +1,197 @@
+"""Drive Pulumi's command line: the stack made ready, brought up, picked up after a kill, taken down."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from seawall import cloud
+from seawall.environment import Stack
+from seawall.places import CHECKOUT, Places
+from seawall.problem import UNABLE, USAGE, Problem
+from seawall.progress import Phase
+from seawall.tools import run
+
+SETTINGS_MARK = "Settings of stack"
+"""How infra/ begins a paragraph about settings it refuses; what exits 64."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an update did: counts by verb (``created``, ``updated``, ``unchanged`` …)."""
+
+    counts: dict[str, int]
+
+    @property
+    def changed(self) -> int:
+        return sum(number for verb, number in self.counts.items() if verb != "unchanged")
+
+    def __str__(self) -> str:
+        return ", ".join(f"{number} {verb}" for verb, number in self.counts.items()) or "nothing to do"
+
+
+class Engine:
+    """Pulumi on one stack of this checkout."""
+
+    def __init__(self, stack: Stack, where: Places, environment: Mapping[str, str]) -> None:
+        self.stack, self.where, self.environment = stack, where, environment
+
+    def ask(self, *arguments: str) -> str:
+        """Standard output of a short, read-only command."""
+        answer = subprocess.run(
+            ["pulumi", *arguments, "--stack", self.stack.name, "--non-interactive", "--color", "never"],
+            cwd=CHECKOUT,
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+        )
+        if answer.returncode:
+            raise Problem(
+                f"`pulumi {' '.join(arguments)}` failed for stack {self.stack.name}: {answer.stderr.strip()}"
+            )
+        return answer.stdout
+
+    def exists(self) -> bool:
+        """Whether the backend has the stack. A backend that doesn't answer is a ``Problem``, not a no."""
+        answer = subprocess.run(
+            ["pulumi", "stack", "ls", "--json", "--non-interactive"],
+            cwd=CHECKOUT,
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+        )
+        if answer.returncode:
+            raise Problem(f"Pulumi's state could not be read: {answer.stderr.strip()}")
+        names = {entry["name"].rpartition("/")[2] for entry in json.loads(answer.stdout)}
+        return self.stack.name in names
+
+    def ensure(self) -> None:
+        """Create the lab's stack if there is none; of any other stack its operator decides where the state lies."""
+        if self.exists():
+            return
+        if not self.stack.is_lab:
+            raise Problem(
+                f"There is no stack {self.stack.name} in the Pulumi backend you are logged in to. Create it "
+                f"with `pulumi stack init {self.stack.name}`, copy Pulumi.prod.example.yaml to {self.stack.settings.name} "
+                "(README, 'With a DigitalOcean account').",
+                code=USAGE,
+            )
+        self.ask("stack", "init", self.stack.name, "--no-select")
+
+    def outputs(self) -> dict:
+        """The stack's outputs, none of them secret."""
+        return json.loads(self.ask("stack", "output", "--json"))
+
+    def recover(self, phase: Phase) -> list[str]:
+        """Pick up what a killed run left: its lock, and creations whose end Pulumi never saw. Says what it did."""
+        said = self._release_dead_locks()
+        state = json.loads(self.ask("stack", "export"))
+        pending = (state.get("deployment") or {}).get("pending_operations") or []
+        if not pending:
+            return said
+        phase.now(f"{len(pending)} operations of an interrupted run")
+        found = cloud.find_created(pending, state["deployment"].get("resources") or [], self.environment)
+        command = ["pulumi", "refresh", "--yes", "--skip-preview", "--stack", self.stack.name]
+        for urn, identity in found.items():
+            command += ["--import-pending-creates", urn, "--import-pending-creates", identity]
+        command += [] if len(found) == len(pending) else ["--clear-pending-creates"]
+        ended = run(command, self.environment, self.where.logs / "recover.log", phase.now)
+        if ended.code:
+            raise Problem(diagnosis(ended.lines, "refresh", self.where.logs / "recover.log"))
+        said.append(
+            f"picked up {len(pending)} interrupted operations ({len(found)} found in the cloud and adopted)"
+        )
+        return said
+
+    def _release_dead_locks(self) -> list[str]:
+        """File backends lock by a file that names a process. A lock whose process is gone is released.
+
+        Other backends (Spaces, Pulumi Cloud) tell nothing we could check: there, `pulumi cancel` is the operator's.
+        """
+        if not self.environment.get("PULUMI_BACKEND_URL", "").startswith("file://"):
+            return []
+        folder = self.where.state / ".pulumi" / "locks" / "organization" / "seawall" / self.stack.name
+        said = []
+        for path in sorted(folder.glob("*.json")):
+            holder = json.loads(path.read_text())
+            if holder.get("hostname") == os.uname().nodename and not _is_pulumi(int(holder["pid"])):
+                path.unlink(missing_ok=True)
+                said.append(f"released the lock of a run that no longer exists (process {holder['pid']})")
+            else:
+                raise Problem(
+                    f"Stack {self.stack.name} is being changed by process {holder.get('pid')} on "
+                    f"{holder.get('hostname')} since {holder.get('timestamp')}. Wait for it to end; if you know it is "
+                    f"gone, `pulumi cancel --stack {self.stack.name}` releases its lock."
+                )
+        return said
+
+    def up(self, phase: Phase) -> Outcome:
+        """`pulumi up`: preview first, so that what settings or policies refuse is refused before anything changes."""
+        return self._change("up", ["--suppress-outputs"], phase)
+
+    def destroy(self, phase: Phase) -> Outcome:
+        return self._change("destroy", ["--skip-preview"], phase)
+
+    def _change(self, verb: str, options: Iterable[str], phase: Phase) -> Outcome:
+        log = self.where.logs / f"pulumi-{verb}.log"
+        command = [
+            "pulumi",
+            verb,
+            "--yes",
+            "--non-interactive",
+            "--color",
+            "never",
+            "--stack",
+            self.stack.name,
+        ]
+        ended = run([*command, *options], self.environment, log, lambda line: phase.now(readable(line)))
+        if ended.code:
+            message = diagnosis(ended.lines, verb, log)
+            raise Problem(message, code=USAGE if SETTINGS_MARK in message else UNABLE)
+        return Outcome(counts(ended.lines))
+
+
+def _is_pulumi(pid: int) -> bool:
+    try:
+        return b"pulumi" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def readable(line: str) -> str:
+    """A line of Pulumi's display without its ornaments: ``droplets/app-1 creating``."""
+    found = re.match(r"^\s*[-+~@. ]*\s*(?P<type>[\w:./-]+:\w+)\s+(?P<name>\S+)\s+(?P<rest>.*)$", line)
+    if not found:
+        return line.strip(" .@")
+    return f"{found['type'].rsplit(':', 1)[-1]} {found['name']} {found['rest']}"
+
+
+_COUNT = re.compile(
+    r"^\s+[-+~]{0,2}\s*(?P<number>\d+) (?P<verb>created|updated|replaced|deleted|unchanged|imported)\b"
+)
+
+
+def counts(lines: Iterable[str]) -> dict[str, int]:
+    """The ``Resources:`` summary at the end of an update, by verb."""
+    return {found["verb"]: int(found["number"]) for line in lines if (found := _COUNT.match(line))}
+
+
+def diagnosis(lines: list[str], verb: str, log: Path) -> str:
+    """What Pulumi says went wrong, without its progress lines and repetitions."""
+    start = next((index for index, line in enumerate(lines) if line.startswith("Diagnostics:")), None)
+    if start is None:
+        said = [line for line in lines if line.startswith("error:")] or lines[-5:]
+    else:
+        said = []
+        for line in lines[start + 1 :]:
+            if line.startswith(("Resources:", "Outputs:", "Duration:")):
+                break
+            text = line.strip()
+            if text and not text.endswith("):") and text not in said and text != "error: update failed":
+                said.append(text)
+    return f"`pulumi {verb}` stopped. {' '.join(said)} (all it printed: {log})"
