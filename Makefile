@@ -50,6 +50,7 @@ unit: $(READY)
 	$(call stage,unit,$(PYTEST) tests/unit)
 
 lab: $(READY)
+	$(call stage,setup,$(VENV)/bin/seawall setup)
 	$(call stage,lab,$(PYTEST) tests/lab)
 
 e2e: $(READY)

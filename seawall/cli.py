@@ -96,6 +96,14 @@ def up(
 
 
 @app.command()
+def setup() -> None:
+    """Install and build what the lab needs, and nothing else; `up` does this too."""
+    from seawall.job import set_up
+
+    set_up(Progress())
+
+
+@app.command()
 def harden(
     stack: StackName = LAB,
     host: Only = None,

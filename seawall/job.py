@@ -14,7 +14,7 @@ from seawall import prepare
 from seawall.places import instance
 from seawall.playbook import Recap, play
 from seawall.problem import Problem
-from seawall.progress import Phase
+from seawall.progress import Phase, Progress
 
 if TYPE_CHECKING:
     from seawall.cli import Session
@@ -85,7 +85,8 @@ def bring_up(session: Session) -> Result:
     """Everything, in order. Each phase is idempotent, so that the next run picks up wherever one stopped."""
     progress = session.progress
     if session.stack.is_lab:
-        _lab(session)
+        set_up(progress)
+        _start_lab(session)
     engine = session.engine()
     notes = []
     with progress.phase("pulumi") as phase:
@@ -135,14 +136,12 @@ def check_controls(session: Session, hosts: list[str]) -> Outcome:
     return outcome
 
 
-def _lab(session: Session) -> None:
-    """From a bare machine to a running local DigitalOcean."""
+def set_up(progress: Progress) -> None:
+    """Bring what the lab needs onto this machine: Debian packages, engine, droplet image. Kept in the user's cache."""
+    from lab import packages
+    from lab.engine import build, choose
     from lab.machines import image
 
-    from lab import control, packages
-    from lab.engine import build, choose
-
-    progress = session.progress
     with progress.phase("packages") as phase, _explained():
         missing = packages.missing()
         packages.install(phase.now)
@@ -153,7 +152,12 @@ def _lab(session: Session) -> None:
         phase.done(str(choose.toolchain()))
     with progress.phase("image") as phase, _explained():
         phase.done(str(image.ensure_image("debian-12-x64", phase.now).name))
-    with progress.phase("lab") as phase, _explained():
+
+
+def _start_lab(session: Session) -> None:
+    from lab import control
+
+    with session.progress.phase("lab") as phase, _explained():
         prepare.secrets_and_login(session.where)
         session.lab = control.start(instance(), session.where.token)
         prepare.settings(session.stack, session.lab)

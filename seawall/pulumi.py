@@ -76,8 +76,8 @@ class Engine:
             return
         if not self.stack.is_lab:
             raise Problem(
-                f"There is no stack {self.stack.name} in the Pulumi backend you are logged in to. Create it "
-                f"with `pulumi stack init {self.stack.name}`, copy Pulumi.prod.example.yaml to {self.stack.settings.name} "
+                f"There is no stack {self.stack.name} in the Pulumi backend you are logged in to. Create it with "
+                f"`pulumi stack init {self.stack.name}`, copy Pulumi.prod.example.yaml to its settings file "
                 "(README, 'With a DigitalOcean account').",
                 code=USAGE,
             )
