@@ -1,0 +1,170 @@
+#!/usr/bin/python
+"""Who may log in and become root, exactly as declared."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: seawall_accounts
+short_description: Who may log in and become root, exactly as declared
+description:
+  - Administrators exist, are in the login group and have exactly the declared public keys; nobody else is in the
+    login group or in sudo; root and vendor accounts are locked and have no keys.
+  - Arms commit-confirm before it changes anything and returns confirm_id; run it through seawall_confirmed.
+options:
+  administrators: {type: list, elements: dict, required: true, description: "name, public_keys"}
+  group: {type: str, required: true, description: Members may log in by ssh}
+  vendor_accounts: {type: list, elements: str, default: [], description: Locked where they exist}
+  files: {type: list, elements: dict, default: [], description: Further files, as in seawall_daemon}
+  absent: {type: list, elements: str, default: [], description: Files that should not exist; globs}
+"""
+
+import contextlib
+import grp
+import os
+import pwd
+import re
+
+from ansible.module_utils import seawall_host as host
+from ansible.module_utils.basic import AnsibleModule
+
+DATABASES = ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/subuid", "/etc/subgid"]
+# Groups that are as good as root.
+ROOT_GROUPS = ("sudo", "docker", "lxd")
+NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
+KEY = re.compile(r"(ssh-ed25519|ecdsa-sha2-nistp\d+|ssh-rsa|sk-[a-z0-9-]+@openssh\.com) [A-Za-z0-9+/=]+( [^\n]*)?\Z")
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "administrators": {"type": "list", "elements": "dict", "required": True},
+            "group": {"type": "str", "required": True},
+            "vendor_accounts": {"type": "list", "elements": "str", "default": []},
+            "files": {"type": "list", "elements": "dict", "default": []},
+            "absent": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**converge(module.params, module.check_mode))
+    except host.HostError as error:
+        module.fail_json(msg=str(error))
+
+
+def validated(administrators):
+    """The administrators, or a HostError that names what is wrong with them."""
+    if not administrators:
+        raise host.HostError("No administrator is declared: nobody could log in. Declare at least one with a key.")
+    for one in administrators:
+        if not NAME.match(str(one.get("name", ""))) or one["name"] == "root":
+            raise host.HostError(f"{one.get('name')!r} is no name for an administrator (a-z, 0-9, - and _; not root).")
+        keys = one.get("public_keys") or []
+        if not keys or not all(KEY.match(key.strip()) for key in keys):
+            raise host.HostError(f"Administrator {one['name']} needs at least one public key, each on one line.")
+    return administrators
+
+
+def commands(administrators, group, vendor_accounts, users, groups, shadow, protected):
+    """What has to be run, as argv lists. Pure.
+
+    ``users``: name → shell; ``groups``: name → members; ``shadow``: name → (password field, account expiry);
+    ``protected``: the groups that only administrators may be in.
+    """
+    todo = []
+    names = [one["name"] for one in administrators]
+    if group not in groups:
+        todo.append(["groupadd", "--system", group])
+    for name in names:
+        if name not in users:
+            todo.append(["useradd", "--create-home", "--shell", "/bin/bash", "--groups", group, name])
+        elif name not in groups.get(group, []):
+            todo.append(["gpasswd", "--add", name, group])
+        if users.get(name, "/bin/bash") in ("/usr/sbin/nologin", "/bin/false", "/sbin/nologin"):
+            todo.append(["usermod", "--shell", "/bin/bash", name])
+        if shadow.get(name, ("", ""))[1] not in ("", "-1"):
+            todo.append(["usermod", "--expiredate", "", name])
+    for protected_group in protected:
+        strangers = [member for member in groups.get(protected_group, []) if member not in names]
+        todo += [["gpasswd", "--delete", member, protected_group] for member in strangers]
+    for name in ["root", *vendor_accounts]:
+        if name in users and name not in names:
+            if shadow.get(name, ("*", ""))[0][:1] not in ("!", "*"):
+                todo.append(["usermod", "--lock", name])
+            if name != "root" and users[name] != "/usr/sbin/nologin":
+                todo.append(["usermod", "--shell", "/usr/sbin/nologin", name])
+    return todo
+
+
+def key_files(administrators, vendor_accounts, homes):
+    """authorized_keys as declared for administrators; none for root and vendor accounts."""
+    files = []
+    for one in administrators:
+        name, home = one["name"], homes.get(one["name"], f"/home/{one['name']}")
+        text = "".join(key.strip() + "\n" for key in one["public_keys"])
+        files.append(host.File(f"{home}/.ssh/authorized_keys", text.encode(), 0o600, name, name))
+        files.append(host.File(f"{home}/.ssh/authorized_keys2", None))
+    names = [one["name"] for one in administrators]
+    for name in ["root", *vendor_accounts]:
+        if name in homes and name not in names:
+            files += [host.File(f"{homes[name]}/.ssh/{kind}", None) for kind in ("authorized_keys", "authorized_keys2")]
+    return files
+
+
+def converge(options, checking):
+    """Look, decide, and (unless ``checking``) act; the module's result."""
+    administrators = validated(options["administrators"])
+    host.wait_until_settled()
+    users = {entry.pw_name: entry.pw_shell for entry in pwd.getpwall()}
+    homes = {entry.pw_name: entry.pw_dir for entry in pwd.getpwall()}
+    groups = {entry.gr_name: entry.gr_mem for entry in grp.getgrall()}
+    with open("/etc/shadow") as handle:
+        fields = [line.rstrip("\n").split(":") for line in handle]
+    shadow = {words[0]: (words[1], words[7]) for words in fields}
+    protected = (options["group"], *ROOT_GROUPS)
+    todo = commands(administrators, options["group"], options["vendor_accounts"], users, groups, shadow, protected)
+    files = host.declared(options["files"])
+    files += host.absent(options["absent"], keep={file.path for file in files})
+    keys = key_files(administrators, options["vendor_accounts"], homes)
+    wrong = host.changes(files + keys)
+    why = [" ".join(argv) for argv in todo] + [f"{file.path} is not as declared" for file in wrong]
+    what = "accounts, keys and sudo"
+    result = {"changed": bool(why), "why": why, "diff": host.diff(wrong), "what": what}
+    if not why:
+        return result
+    if refused := host.refusals([f for f in wrong if f.path.startswith("/etc/")], [["visudo", "-cf", "/etc/sudoers"]]):
+        raise host.HostError("Nothing was changed: " + "; ".join(refused))
+    if checking:
+        return result
+    paths = [*DATABASES, "/etc/sudoers.d", *(file.path for file in files + keys)]
+    result["confirm_id"] = host.arm(what, list(dict.fromkeys(paths)), [])
+    try:
+        for argv in todo:
+            host.must(argv, "An account could not be changed")
+        for one in administrators:
+            _ssh_directory(one["name"])
+        # An account made just now has only now its home and ids.
+        homes = {entry.pw_name: entry.pw_dir for entry in pwd.getpwall()}
+        keys = key_files(administrators, options["vendor_accounts"], homes)
+        host.install(host.changes(files + keys))
+    except (host.HostError, OSError) as error:
+        host.revert(str(error))
+        raise host.HostError(f"{error} The accounts are as they were.") from None
+    return result
+
+
+def _ssh_directory(name):
+    """~/.ssh belongs to its user alone. Made with its mode; links are not followed into another's home."""
+    entry = pwd.getpwnam(name)
+    path = os.path.join(entry.pw_dir, ".ssh")
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.fchown(fd, entry.pw_uid, entry.pw_gid)
+        os.fchmod(fd, 0o700)
+    finally:
+        os.close(fd)
+
+
+if __name__ == "__main__":
+    main()

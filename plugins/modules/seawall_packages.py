@@ -1,0 +1,78 @@
+#!/usr/bin/python
+"""Debian packages present, in one apt transaction."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: seawall_packages
+short_description: Debian packages present, in one apt transaction
+description:
+  - Asks dpkg first and calls apt only for what is missing.
+  - No daemon starts from being installed; the role that configures it starts it, so nothing ever listens with a
+    distribution's default configuration.
+options:
+  names: {type: list, elements: str, required: true}
+  lock_timeout: {type: int, default: 300, description: Seconds to wait for another apt to finish}
+"""
+
+import os
+
+from ansible.module_utils import seawall_host as host
+from ansible.module_utils.basic import AnsibleModule
+
+POLICY = "/usr/sbin/policy-rc.d"
+# Denies starting only while this very process lives: a run that is killed leaves nothing behind that acts.
+POLICY_TEXT = "#!/bin/sh\n# Seawall: daemons start once they are configured.\n[ -d /proc/{pid} ] && exit 101\nexit 0\n"
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "names": {"type": "list", "elements": "str", "required": True},
+            "lock_timeout": {"type": "int", "default": 300},
+        },
+        supports_check_mode=True,
+    )
+    names = sorted(set(module.params["names"]))
+    try:
+        absent = missing(names, dpkg_status(names))
+        if absent and not module.check_mode:
+            install(absent, module.params["lock_timeout"])
+    except host.HostError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(absent), installed=absent)
+
+
+def dpkg_status(names):
+    """dpkg's word on each package it knows: name → status."""
+    lines = host.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n", *names]).stdout.splitlines()
+    return dict(line.split(None, 1) for line in lines if " " in line)
+
+
+def missing(names, status):
+    """Those of ``names`` that are not installed whole ("ii", also where held: "hi")."""
+    return [name for name in names if status.get(name, "").strip() not in ("ii", "hi")]
+
+
+def install(names, lock_timeout):
+    """Refresh the lists and install; a half-configured dpkg from an interrupted run is finished first."""
+    patience = ["-q", "-o", f"DPkg::Lock::Timeout={lock_timeout}"]
+    present = host.read(POLICY)
+    ours = present is None or b"# Seawall" in present
+    if ours:
+        host.install([host.File(POLICY, POLICY_TEXT.format(pid=os.getpid()).encode(), 0o755)])
+    os.environ.update(DEBIAN_FRONTEND="noninteractive", NEEDRESTART_SUSPEND="1")
+    try:
+        host.must(["dpkg", "--configure", "-a"], "An interrupted package run could not be finished", timeout=900)
+        update = ["apt-get", *patience, "-o", "APT::Update::Error-Mode=any", "update"]
+        host.must(update, "The package lists could not be refreshed", timeout=900)
+        keep = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
+        argv = ["apt-get", *patience, *keep, "-y", "--no-install-recommends", "install", *names]
+        host.must(argv, "The packages could not be installed", timeout=1800)
+    finally:
+        if ours:
+            host.install([host.File(POLICY, None)])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+# Written by Seawall.
+umask {{ accounts_umask }}
+# `|| :` because a second login shell meets the first one's read-only variable.
+readonly TMOUT={{ accounts_shell_timeout }} 2>/dev/null || :
+export TMOUT
