@@ -138,9 +138,10 @@ def check_controls(session: Session, hosts: list[str]) -> Outcome:
 
 def set_up(progress: Progress) -> None:
     """Bring what the lab needs onto this machine: Debian packages, engine, droplet image. Kept in the user's cache."""
+    from lab.machines import image
+
     from lab import packages
     from lab.engine import build, choose
-    from lab.machines import image
 
     with progress.phase("packages") as phase, _explained():
         missing = packages.missing()
