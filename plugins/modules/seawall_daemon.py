@@ -16,11 +16,13 @@ options:
   files: {type: list, elements: dict, description: "path, content, mode (0644), owner and group (root)"}
   absent: {type: list, elements: str, description: Files that should not exist; globs}
   checks: {type: list, elements: raw, description: Commands that judge the candidate; each a list of words}
+  needs: {type: list, elements: str, description: Files that an earlier task makes and the checks read}
   units: {type: list, elements: dict, description: "name, reads (globs), on_change (restart or reload)"}
   enabled: {type: list, elements: str, description: Units to start at boot only}
   probes: {type: list, elements: raw, description: Commands that must succeed once the units have loaded}
 """
 
+import os
 import time
 from fnmatch import fnmatch
 
@@ -36,6 +38,7 @@ def main():
             "files": {"type": "list", "elements": "dict", "default": []},
             "absent": {"type": "list", "elements": "str", "default": []},
             "checks": {"type": "list", "elements": "raw", "default": []},
+            "needs": {"type": "list", "elements": "str", "default": []},
             "units": {"type": "list", "elements": "dict", "default": []},
             "enabled": {"type": "list", "elements": "str", "default": []},
             "probes": {"type": "list", "elements": "raw", "default": []},
@@ -66,6 +69,9 @@ def converge(options, checking):
     result = {"changed": bool(why), "why": why, "diff": host.diff(wrong)}
     if not why:
         return result
+    to_come = [path for path in options["needs"] if not os.path.exists(path)] if checking else []
+    if to_come:
+        return {**result, "why": [*why, f"not judged, {', '.join(to_come)} is yet to be made"]}
     if refused := host.refusals(wrong, options["checks"]):
         raise host.HostError("Nothing was changed: " + "; ".join(refused))
     if checking:
