@@ -1,7 +1,7 @@
 """The metadata service: DigitalOcean's paths under /metadata/v1, answered to the droplet that asks.
 
 Who asks is told by the client's address, public or private, and by nothing a droplet could say. Served at
-169.254.169.254 inside each region's network; cloud-init reads it at first boot.
+169.254.169.254 inside each region's network; cloud-init reads it at first boot. Any process on a droplet can.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sqlalchemy import or_, select
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from .store import Store
@@ -24,72 +24,56 @@ NAMESERVERS = ["67.207.67.2", "67.207.67.3"]
 
 
 def create_app(store: Store, *, region: str | None = None) -> Starlette:
-    """The service on ``store``. ``region`` narrows the search: private ranges are one account's, yet a socket
-    inside a region's network should answer that region's droplets only."""
+    """The service on ``store``; ``region`` is the one whose network the socket is in, None for any."""
 
     def document(client: str) -> dict[str, Any] | None:
         """What the droplet at address ``client`` may know of itself."""
         with store.read() as db:
-            here = select(Droplet).where(or_(Droplet.public_ipv4 == client, Droplet.private_ipv4 == client))
-            if region:
-                here = here.where(Droplet.region == region)
-            row = db.scalars(here).first()
+            asking = select(Droplet).where(or_(Droplet.public_ipv4 == client, Droplet.private_ipv4 == client))
+            row = db.scalars(asking.where(Droplet.region == region) if region else asking).first()
             if row is None:
                 return None
             return describe(row, store.account(db).public_range, db.get_one(Vpc, row.vpc_id).ip_range)
 
     async def answer(request: Request) -> Response:
-        client = request.client.host if request.client else ""
-        known = await run_in_threadpool(document, client)
+        known = await run_in_threadpool(document, request.client.host if request.client else "")
         if known is None:
             return PlainTextResponse("not found", status_code=404)
-        path = request.path_params.get("path")
-        if path is None:
+        if request.url.path.endswith("/v1.json"):
             return JSONResponse(known)
-        value = walk(known, [part for part in path.split("/") if part])
-        return PlainTextResponse("not found", status_code=404) if value is None else PlainTextResponse(value)
+        path, texts = request.path_params.get("path", ""), paths(known)
+        if path not in texts and f"{path}/" in folders(texts):
+            return RedirectResponse(f"/metadata/v1/{path}/", status_code=301)
+        found = look_up(texts, path)
+        return PlainTextResponse("not found", status_code=404) if found is None else PlainTextResponse(found)
 
-    return Starlette(
-        routes=[
-            Route("/metadata/v1.json", answer),
-            Route("/metadata/v1", answer_root := _with_path(answer, "")),
-            Route("/metadata/v1/", answer_root),
-            Route("/metadata/v1/{path:path}", answer),
-        ]
-    )
-
-
-def _with_path(answer, path: str):
-    async def endpoint(request: Request) -> Response:
-        request.path_params["path"] = path
-        return await answer(request)
-
-    return endpoint
+    paths_served = ("/metadata/v1.json", "/metadata/v1", "/metadata/v1/", "/metadata/v1/{path:path}")
+    return Starlette(routes=[Route(path, answer) for path in paths_served])
 
 
 def describe(row: Droplet, public_range: str, vpc_range: str) -> dict[str, Any]:
     """The droplet's document, as /metadata/v1.json shows it."""
+    reserved = {"ipv4": {"active": False}}
     return {
         "droplet_id": row.id,
         "hostname": row.name,
-        "user_data": row.user_data,
+        **({"user_data": row.user_data} if row.user_data else {}),
         "vendor_data": "",
         "public_keys": row.public_keys,
-        "auth_key": "",
         "region": row.region,
         "interfaces": {
-            "private": [_interface(row, row.private_ipv4, vpc_range, "private")],
-            "public": [_interface(row, row.public_ipv4, public_range, "public")],
+            "private": [_interface(row.id, row.private_ipv4, vpc_range, "private")],
+            "public": [_interface(row.id, row.public_ipv4, public_range, "public")],
         },
-        "floating_ip": {"ipv4": {"active": False}},
-        "reserved_ip": {"ipv4": {"active": False}},
         "dns": {"nameservers": NAMESERVERS},
+        "floating_ip": reserved,
+        "reserved_ip": reserved,
         "tags": row.tags,
         "features": {"dhcp_enabled": False},
     }
 
 
-def _interface(row: Droplet, address: str, cidr: str, kind: str) -> dict[str, Any]:
+def _interface(droplet_id: int, address: str, cidr: str, kind: str) -> dict[str, Any]:
     network = ipaddress.IPv4Network(cidr)
     return {
         "ipv4": {
@@ -97,50 +81,56 @@ def _interface(row: Droplet, address: str, cidr: str, kind: str) -> dict[str, An
             "netmask": str(network.netmask),
             "gateway": str(network.network_address + 1),
         },
-        "mac": mac(row.id, kind),
+        "mac": mac(droplet_id, kind),
         "type": kind,
     }
 
 
 def mac(droplet_id: int, kind: str) -> str:
-    """The hardware address of a droplet's ``public`` or ``private`` interface: locally administered, from its id."""
+    """The hardware address of a droplet's ``public`` or ``private`` interface: locally administered, by its id."""
     octets = droplet_id.to_bytes(8, "big")[-4:]
     return ":".join(f"{octet:02x}" for octet in (0x02, 0 if kind == "public" else 1, *octets))
 
 
-# Where a path's word is not the document's.
-_WORDS = {"id": "droplet_id", "ip_address": "ip_address"}
+def paths(document: dict[str, Any]) -> dict[str, str]:
+    """The document as the texts below /metadata/v1/, in the order an index lists them."""
+    texts = {
+        "id": str(document["droplet_id"]),
+        "hostname": document["hostname"],
+        "user-data": document.get("user_data", ""),
+        "vendor-data": document["vendor_data"],
+        "public-keys": "\n".join(document["public_keys"]),
+        "region": document["region"],
+    }
+    for kind, interfaces in document["interfaces"].items():
+        for number, interface in enumerate(interfaces):
+            at, ipv4 = f"interfaces/{kind}/{number}", interface["ipv4"]
+            texts |= {
+                f"{at}/ipv4/address": ipv4["ip_address"],
+                f"{at}/ipv4/netmask": ipv4["netmask"],
+                f"{at}/ipv4/gateway": ipv4["gateway"],
+                f"{at}/mac": interface["mac"],
+                f"{at}/type": kind,
+            }
+    return texts | {
+        "dns/nameservers": "\n".join(document["dns"]["nameservers"]),
+        "floating_ip/ipv4/active": "false",
+        "reserved_ip/ipv4/active": "false",
+        "tags/": "\n".join(document["tags"]),
+        "features/dhcp_enabled": "false",
+    }
 
 
-def walk(document: Any, parts: list[str]) -> str | None:
-    """What a path below /metadata/v1/ answers: a value, a list of what is below (folders end in /), or None."""
-    value = document
-    for depth, part in enumerate(parts):
-        if isinstance(value, dict):
-            word = part if depth else part.replace("-", "_")
-            value = value.get(_WORDS.get(word, word))
-        elif isinstance(value, list):
-            value = value[int(part)] if part.isdigit() and len(part) < 6 and int(part) < len(value) else None
-        else:
-            return None
-    if isinstance(value, dict):
-        return "\n".join(_entry(name, each, top=not parts) for name, each in value.items())
-    if isinstance(value, list):
-        folders = any(isinstance(each, dict) for each in value)
-        return "\n".join(f"{index}/" for index in range(len(value))) if folders else "\n".join(value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return None if value is None else str(value)
+def folders(texts: dict[str, str]) -> set[str]:
+    """Every index below /metadata/v1/, with its slash."""
+    return {key[: end + 1] for key in texts for end, letter in enumerate(key) if letter == "/"}
 
 
-def _entry(name: str, value: Any, *, top: bool) -> str:
-    """A line of a listing. The document's words have underscores, the first level of the paths has hyphens."""
-    word = {"droplet_id": "id"}.get(
-        name, name.replace("_", "-") if top and name not in _UNDERSCORED else name
-    )
-    folder = isinstance(value, dict) or (isinstance(value, list) and name in _FOLDERS)
-    return f"{word}/" if folder else word
-
-
-_UNDERSCORED = {"floating_ip", "reserved_ip"}
-_FOLDERS = {"public", "private", "tags"}
+def look_up(texts: dict[str, str], path: str) -> str | None:
+    """A text, or an index of what is below (one a line, a slash after what goes deeper), or None."""
+    if path in texts:
+        return texts[path]
+    if path and path not in folders(texts):
+        return None
+    below = (key.removeprefix(path).partition("/") for key in texts if key.startswith(path))
+    return "\n".join(dict.fromkeys(head + slash for head, slash, _ in below))

@@ -139,5 +139,5 @@ def remove(call: Call) -> None:
     row = _found(call)
     for balancer in call.db.scalars(select(LoadBalancer)):
         if any(rule["certificate_id"] == row.id for rule in balancer.settings["forwarding_rules"]):
-            raise forbidden(f"Certificate is in use by load balancer {balancer.name} and cannot be deleted")
+            raise forbidden("Make sure the certificate is not in use before deleting it")
     call.db.delete(row)
