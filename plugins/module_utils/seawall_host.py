@@ -233,7 +233,10 @@ class Unit:
     on_change: str = "restart"
 
 
-_SHOWN = "LoadState,ActiveState,UnitFileState,NeedDaemonReload,ExecMainStartTimestampMonotonic,Type"
+_SHOWN = (
+    "LoadState,ActiveState,UnitFileState,NeedDaemonReload,"
+    "ExecMainStartTimestampMonotonic,StateChangeTimestampMonotonic"
+)
 
 
 def show(name: str) -> dict[str, str]:
@@ -253,15 +256,10 @@ def newest_change(patterns: tuple[str, ...]) -> tuple[float, str]:
 
 def loaded_at(unit: Unit, shown: dict[str, str]) -> float:
     """When the running daemon last read its configuration, in seconds since 1970."""
-    started = int(shown.get("ExecMainStartTimestampMonotonic") or 0)
-    if unit.on_change == "reload":
-        escaped = unit.name.removesuffix(".service").replace("-", "_2d") + "_2eservice"
-        path = "/org/freedesktop/systemd1/unit/" + escaped
-        argv = ["busctl", "--json=short", "get-property", "org.freedesktop.systemd1", path]
-        answer = run([*argv, "org.freedesktop.systemd1.Service", "ExecReload"])
-        # Each command: path, argv, ignore, start realtime, start monotonic, stop …, pid, code, status
-        for command in json.loads(answer.stdout)["data"] if answer.returncode == 0 else []:
-            started = max(started, command[4] if command[9] == 0 else 0)
+    # A reload leaves the start time alone, but passes through "reloading" and so changes the unit's state. What
+    # systemd knows of the reload command itself does not outlive a daemon-reload.
+    which = "StateChangeTimestampMonotonic" if unit.on_change == "reload" else "ExecMainStartTimestampMonotonic"
+    started = int(shown.get(which) or 0)
     return time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + started / 1e6
 
 
