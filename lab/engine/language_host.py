@@ -103,13 +103,15 @@ class LanguageHost(LanguageServer):
         )
         set_all_config(dict(request.config), list(request.configSecretKeys))
         sys.argv = [str(program), *request.args]
+
+        def execute() -> None:
+            runpy.run_path(str(program), run_name="__main__")
+
         loop = asyncio.new_event_loop()
         loop.set_default_executor(ThreadPoolExecutor(max_workers=max(request.parallel, 1) * 4))
         loop.set_exception_handler(self._exception_handler)
         try:
-            loop.run_until_complete(
-                run_in_stack(lambda: runpy.run_path(str(program), run_name="__main__") and None)
-            )
+            loop.run_until_complete(run_in_stack(execute))
             return language_pb2.RunResponse()
         except BaseException as error:
             if message := told(error, program):
@@ -149,7 +151,12 @@ class LanguageHost(LanguageServer):
             threading.Thread(target=pump, args=(name, stream), daemon=True).start()
         for _ in ("stdout", "stderr"):
             while (item := lines.get()) is not None:
-                yield language_pb2.RunPluginResponse(**{item[0]: item[1]})
+                name, line = item
+                yield (
+                    language_pb2.RunPluginResponse(stdout=line)
+                    if name == "stdout"
+                    else language_pb2.RunPluginResponse(stderr=line)
+                )
         code = child.wait()
         self.children.discard(child)
         yield language_pb2.RunPluginResponse(exitcode=code)
@@ -177,9 +184,8 @@ def told(error: BaseException, program: Path) -> str:
     if not (program / "__main__.py").exists() and not program.is_file():
         return f"unable to find main python program `__main__.py` in `{program}`"
     frames = traceback.extract_tb(error.__traceback__)
-    own = next(
-        (i for i, frame in enumerate(frames) if Path(frame.filename).is_relative_to(program.parent)), 0
-    )
+    folder = program if program.is_dir() else program.parent
+    own = next((i for i, frame in enumerate(frames) if Path(frame.filename).is_relative_to(folder)), 0)
     lines = traceback.format_list(frames[own:]) + traceback.format_exception_only(error)
     return "Program failed with an unhandled exception:\n" + "".join(lines)
 

@@ -93,7 +93,7 @@ def one_paragraph(method: Method) -> Method:
             where = traceback.extract_tb(error.__traceback__)[-1]
             message = (
                 f"DigitalOcean answered something this provider does not understand ({type(error).__name__}: {error}, "
-                f"in {Path(where.filename).name} line {where.lineno}). Please report it; the official provider may go on."
+                f"in {Path(where.filename).name} line {where.lineno}). Please report it."
             )
         context.abort(grpc.StatusCode.UNKNOWN, message)
 
