@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -134,7 +135,7 @@ class _Gate:
         if not passed:
             raise too_many_requests({})
         if request.method not in methods:
-            self.store.record_unknown(request.method, _template(request))
+            self.store.record_unknown(request.method, request.url.path[:200])
             raise not_found()
         status, operation = methods[request.method]
         writing = request.method != "GET"
@@ -168,11 +169,8 @@ async def _body(request: Request) -> bytes:
     return body
 
 
-def _template(request: Request) -> str:
-    """An unknown request's path, cut to what is worth remembering."""
-    return request.url.path[:200]
-
-
 def _refusal(error: ApiError, identifier: str) -> Response:
-    body = {"id": error.identifier, "message": error.message, "request_id": identifier}
+    body: dict[str, Any] = {"id": error.identifier, "message": error.message, "request_id": identifier}
+    if error.status == 400:  # DigitalOcean describes these with two fields more
+        body |= {"error": error.message, "root_causes": []}
     return JSONResponse(body, status_code=error.status, headers=error.headers)

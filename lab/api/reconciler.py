@@ -30,8 +30,8 @@ log = logging.getLogger("lab.api")
 
 Clock = Callable[[], datetime]
 
-# Seconds between two tries at a network that would not be made; doubled up to the second figure.
-RETRY = (1.0, 30.0)
+# Seconds between two tries at a network that would not be made.
+RETRY = 2.0
 
 
 class Reconciler:
@@ -48,7 +48,7 @@ class Reconciler:
         self._busy: set[int] = set()  # droplets with an effect under way
         self._guard = threading.Lock()
         self._applied: World | None = None
-        self._retry = RETRY[0]
+        self._network_error = ""
         self._idle = threading.Event()
 
     def start(self) -> None:
@@ -83,7 +83,7 @@ class Reconciler:
                 pause = self._pass()
             except Exception:  # a bug must not end the thread that everything waits for
                 log.exception("the reconciler's pass failed; it is tried again")
-                pause = RETRY[1]
+                pause = RETRY
             if pause is None and not self._busy and not self._alarm.is_set():
                 self._idle.set()
             self._alarm.wait(pause)
@@ -125,9 +125,9 @@ class Reconciler:
                 self.backend.network(world)
             except BackendError as error:
                 self._network_failed(world, str(error))
-                pause, self._retry = self._retry, min(self._retry * 2, RETRY[1])
+                pause = RETRY
             else:
-                self._applied, self._retry = world, RETRY[0]
+                self._applied, self._network_error = world, ""
                 self._network_stands(world)
         due = self._start_due(world, boots=pause is None)
         return min((seconds for seconds in (pause, due) if seconds is not None), default=None)
@@ -219,7 +219,9 @@ class Reconciler:
 
     def _network_failed(self, world: World, error: str) -> None:
         """What was waiting for the network has failed, and says so. The next pass tries again."""
-        log.error("the network could not be made: %s", error)
+        if error != self._network_error:
+            log.error("the network could not be made, and is tried again every %.0f s: %s", RETRY, error)
+        self._network_error = error
         running = self._running()
         boots = [kind for kind, action in self.transitions.actions.items() if action.boots]
         with self.store.write() as db:

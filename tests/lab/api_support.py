@@ -121,10 +121,11 @@ class Judge:
                 answer["status"], answer["headers"] = message["status"], dict(message["headers"])
             else:
                 answer["body"] += message.get("body", b"")
+                if not message.get("more_body"):  # judged before the client can go on
+                    self._judge(scope["method"], scope["path"], answer)
             await send(message)
 
         await self.app(scope, receive, listen)
-        self._judge(scope["method"], scope["path"], answer)
 
     def _judge(self, method: str, path: str, answer: dict[str, Any]) -> None:
         status = answer["status"]
@@ -265,7 +266,7 @@ def until(condition: Callable[[], Any], timeout: float = 10) -> Any:
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {timeout} s: {condition}"
-        time.sleep(0.005)
+        time.sleep(0.02)
     return value
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated, Any
 
-from pydantic import Field
-from sqlalchemy import select
+from pydantic import AfterValidator, Field
+from sqlalchemy import func, select
 
 from ..errors import not_found, unprocessable
 from ..http import MAX_ID, Call, Request, Service, iso
 from ..reconciler import begin
-from ..tables import Action, Droplet, Firewall, Tagging
+from ..tables import Action, Droplet, Firewall, Tagging, Vpc
 from . import firewalls, ssh_keys, tags, vpcs
 from .tags import Name as TagName
 
@@ -19,10 +20,17 @@ service = Service()
 
 USER_DATA_MAX = 64 * 1024  # bytes
 NAMES_MAX = 10
-HOSTNAME = r"^[a-zA-Z0-9]?[a-z0-9A-Z.\-]*[a-z0-9A-Z]$"
+HOSTNAME = r"[a-zA-Z0-9]?[a-z0-9A-Z.\-]*[a-z0-9A-Z]"
 BAD_NAME = "Only valid hostname characters are allowed. (a-z, A-Z, 0-9, . and -)"
 
-Name = Annotated[str, Field(pattern=HOSTNAME, max_length=255)]
+
+def _is_hostname(name: str) -> str:
+    if len(name) > 255 or not re.fullmatch(HOSTNAME, name):
+        raise ValueError(BAD_NAME)
+    return name
+
+
+Name = Annotated[str, AfterValidator(_is_hostname)]
 Identifier = Annotated[int, Field(ge=0, le=MAX_ID)] | str
 
 
@@ -46,7 +54,7 @@ class Create(Request):
 
 def answer(call: Call, row: Droplet, locked: set[int]) -> dict[str, Any]:
     size = call.catalogue.sizes[row.size]
-    public, private = call.account.public_range, call.world().vpcs[row.vpc_id].ip_range
+    public, private = call.account.public_range, call.get(Vpc, row.vpc_id).ip_range
     return {
         "id": row.id,
         "name": row.name,
@@ -130,7 +138,7 @@ def create(call: Call) -> dict[str, Any]:
     if not names:
         raise unprocessable(f"name: is required. {BAD_NAME}")
     _refuse_unavailable(wanted)
-    vpc = call.world().vpcs.get(wanted.vpc_uuid)
+    vpc = call.db.get(Vpc, wanted.vpc_uuid)
     region = wanted.region or (vpc.region if vpc else "")
     size, image = call.catalogue.sizes.get(wanted.size), call.catalogue.image(wanted.image)
     if region not in call.catalogue.regions:
@@ -143,7 +151,7 @@ def create(call: Call) -> dict[str, Any]:
         raise unprocessable(f"Size is not available in this region: {size.slug} in {region}.")
     if size.disk < image.min_disk:
         raise unprocessable(f"{size.slug} has {size.disk} GiB of disk, {image.slug} needs {image.min_disk}.")
-    if len(call.world().droplets) + len(names) > call.account.droplet_limit:
+    if (call.db.scalar(select(func.count(Droplet.id))) or 0) + len(names) > call.account.droplet_limit:
         raise unprocessable("creating this/these droplet(s) will exceed your droplet limit")
     keys, wrong = _keys(call, wanted.ssh_keys)
     if wrong:

@@ -120,7 +120,7 @@ def answer(call: Call, row: Firewall) -> dict[str, Any]:
     stands = row.applied == desired.digest(made)
     settled = stands and (call.now - row.changed_at).total_seconds() >= call.transitions.firewall
     # Where the rules differ every member is waiting for them; otherwise those who came or went.
-    coming = set() if settled else (members - applied or members)
+    coming = set() if settled else members if members == applied else members - applied
     leaving = set() if settled else (applied - members) & call.world().droplets.keys()
     status = "succeeded" if settled else "failed" if row.error else "waiting"
     return {

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from .. import desired
 from ..errors import forbidden, not_found, unprocessable
 from ..http import Call, Id, Port, Request, Service, iso
-from ..tables import Certificate, Droplet, LoadBalancer
+from ..tables import Certificate, Droplet, LoadBalancer, Vpc
 from . import projects, tags, vpcs
 from .tags import Name as TagName
 
@@ -226,7 +226,7 @@ def index(call: Call) -> dict[str, Any]:
 @service.post("/v2/load_balancers", status=202)
 def create(call: Call) -> dict[str, Any]:
     wanted = call.body(Declaration)
-    vpc = call.world().vpcs.get(wanted.vpc_uuid)
+    vpc = call.db.get(Vpc, wanted.vpc_uuid)
     region = wanted.region or (vpc.region if vpc else "")
     if region not in call.catalogue.regions:
         raise unprocessable(f"region: {region!r} is not a region. See GET /v2/regions.")
