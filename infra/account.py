@@ -1,0 +1,102 @@
+"""What only the account can tell, asked before anything is created: does the token open it, is there such a region,
+size and image, is the VPC's range free? Reading only; four small requests."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import httpx
+
+from infra.settings import Settings
+
+OFFICIAL = "https://api.digitalocean.com"
+TIMEOUT = 20.0
+"""Seconds for one answer."""
+
+Ask = Callable[[str], dict[str, Any]]
+
+
+class Unanswered(Exception):
+    """The account could not be asked: one paragraph."""
+
+
+def client(token: str | None, address: str | None) -> Ask:
+    """A function that GETs a path of the API. ``Unanswered`` if there is no token, or no usable answer."""
+    token = token or os.environ.get("DIGITALOCEAN_TOKEN") or os.environ.get("DIGITALOCEAN_ACCESS_TOKEN")
+    address = (address or os.environ.get("DIGITALOCEAN_API_URL") or OFFICIAL).rstrip("/")
+    if not token:
+        raise Unanswered(
+            "There is no DigitalOcean token, so nothing can be asked or created. Set it as a secret of the stack with "
+            "`pulumi config set --secret digitalocean:token`, or export DIGITALOCEAN_TOKEN; for the lab, "
+            '`eval "$(seawall env)"` does it.'
+        )
+    http = httpx.Client(
+        base_url=address,
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=TIMEOUT,
+        transport=httpx.HTTPTransport(retries=2),
+    )
+
+    def ask(path: str) -> dict[str, Any]:
+        try:
+            answer = http.get(path)
+        except httpx.HTTPError as error:
+            raise Unanswered(
+                f"DigitalOcean's API at {address} does not answer ({error}). If this is the lab, `seawall up` starts "
+                "it; else look at your network, and at DIGITALOCEAN_API_URL if you set it."
+            ) from None
+        if answer.status_code in (401, 403):
+            raise Unanswered(
+                f"DigitalOcean refused the token ({answer.status_code} for {path}): it is mistyped, expired, or lacks "
+                "the scope to read this. README, 'With a DigitalOcean account', names the scopes it needs."
+            )
+        if answer.is_error:
+            raise Unanswered(
+                f"DigitalOcean's API answered {answer.status_code} for {path}. Try again in a minute."
+            )
+        return answer.json()
+
+    return ask
+
+
+def faults(settings: Settings, vpc_name: str, ask: Ask) -> list[str]:
+    """Why the account can't hold ``settings``, one paragraph each. ``vpc_name`` is this stack's own VPC."""
+    regions = {region["slug"]: region for region in ask("/v2/regions?per_page=200")["regions"]}
+    region = regions.get(settings.region)
+    found = []
+    if region is None or not region["available"]:
+        open_ones = [slug for slug, each in regions.items() if each["available"]]
+        return [
+            f"seawall:region: there is no region {settings.region} to create in. {_choose(settings.region, open_ones)}"
+        ]
+    images = {
+        image["slug"]
+        for image in ask("/v2/images?type=distribution&per_page=200")["images"]
+        if image["slug"] and settings.region in image["regions"]
+    }
+    for name, tier in settings.tiers.items():
+        for what, slug, offered in (("size", tier.size, set(region["sizes"])), ("image", tier.image, images)):
+            if slug not in offered:
+                found.append(
+                    f"seawall:tiers.{name}.{what}: region {settings.region} has no {what} {slug}. "
+                    f"{_choose(slug, offered)}"
+                )
+    wanted = ipaddress.ip_network(settings.vpc_range)
+    for vpc in ask("/v2/vpcs?per_page=200")["vpcs"]:
+        if vpc["name"] != vpc_name and wanted.overlaps(ipaddress.ip_network(vpc["ip_range"])):
+            found.append(
+                f"seawall:vpcRange: {wanted} overlaps {vpc['ip_range']} of the VPC {vpc['name']} in this account, and "
+                "DigitalOcean keeps them apart. Choose another range."
+            )
+    return found
+
+
+def _choose(wanted: str, offered: Iterable[str]) -> str:
+    """What to write instead: the most similar names, or the first few there are."""
+    offered = sorted(offered)
+    near = difflib.get_close_matches(wanted, offered, n=6, cutoff=0.5) or offered[:12]
+    return f"Choose one it has, e.g. {', '.join(near)}."

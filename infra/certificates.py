@@ -1,0 +1,34 @@
+"""The site's certificate at the load balancer."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pulumi
+import pulumi_digitalocean as do
+
+from infra.settings import LetsEncryptCertificate, Settings
+from infra.stack import Stack
+
+
+def site(stack: Stack, settings: Settings) -> do.Certificate:
+    """DigitalOcean can't replace a certificate in use: its name holds its content's digest, so that a new one is
+    created beside it, the load balancer changes over, and only then the old one goes."""
+    wanted = settings.certificate
+    if isinstance(wanted, LetsEncryptCertificate):
+        name = _named(stack, *wanted.domains)
+        return do.Certificate("site", name=name, type="lets_encrypt", domains=list(wanted.domains))
+    leaf = wanted.leaf.read_text()
+    chain = wanted.chain.read_text() if wanted.chain else None
+    return do.Certificate(
+        "site",
+        name=_named(stack, leaf, chain or ""),
+        type="custom",
+        leaf_certificate=leaf,
+        certificate_chain=chain,
+        private_key=pulumi.Output.secret(wanted.private_key.read_text()),
+    )
+
+
+def _named(stack: Stack, *content: str) -> str:
+    return f"{stack.name}-{hashlib.sha256('|'.join(content).encode()).hexdigest()[:8]}"

@@ -1,0 +1,64 @@
+"""The load balancer: the one door to the world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pulumi
+import pulumi_digitalocean as do
+
+from infra.flows import WORLD
+from infra.settings import Settings
+from infra.stack import Stack
+
+IDLE_SECONDS = 60
+"""How long a connection may say nothing (30 to 600)."""
+
+
+def create(
+    stack: Stack,
+    settings: Settings,
+    vpc: do.Vpc,
+    certificate: do.Certificate,
+    members: Iterable[pulumi.Output[str]],
+) -> do.LoadBalancer:
+    """TLS 1.2 and newer in, TLS on to the droplets. Its ``members`` are ids, never a tag: whoever only carries a tag
+    would get traffic before it is hardened."""
+    callers = settings.derived.callers()
+    return do.LoadBalancer(
+        "loadbalancer",
+        name=stack.name,
+        region=settings.region,
+        vpc_uuid=vpc.id,
+        droplet_ids=[member.apply(int) for member in members],
+        forwarding_rules=[
+            do.LoadBalancerForwardingRuleArgs(
+                entry_protocol="http2",  # HTTP/1.1 too, for clients that don't offer h2
+                entry_port=443,
+                target_protocol="https",
+                target_port=443,
+                certificate_name=certificate.name,
+            ),
+            # Only so that port 80 is there to be redirected: nothing is ever forwarded, and no flow opens 80 inside.
+            do.LoadBalancerForwardingRuleArgs(
+                entry_protocol="http", entry_port=80, target_protocol="http", target_port=80
+            ),
+        ],
+        redirect_http_to_https=True,
+        tls_cipher_policy="STRONG",
+        healthcheck=do.LoadBalancerHealthcheckArgs(
+            protocol="https",
+            port=443,
+            path="/healthz",
+            check_interval_seconds=5,
+            response_timeout_seconds=3,
+            unhealthy_threshold=3,
+            healthy_threshold=2,
+        ),
+        # An empty list admits everybody, which is what a flow from the whole internet says.
+        firewall=None
+        if set(WORLD) <= set(callers)
+        else do.LoadBalancerFirewallArgs(allows=[f"cidr:{caller}" for caller in callers]),
+        http_idle_timeout_seconds=IDLE_SECONDS,
+        enable_backend_keepalive=True,
+    )

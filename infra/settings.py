@@ -1,0 +1,340 @@
+"""The stack's settings: typed, checked as one, refused before anything is created.
+
+``Settings.load`` is pure but for reading the key and certificate files that the settings name; it knows nothing of
+Pulumi. What only the account can tell (is there such a size? is the range free?) asks ``account.py``.
+The settings' manual is ``Pulumi.prod.example.yaml``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from infra import credentials
+from infra.flows import ENDPOINTS, Flow, Flows, faults
+
+PRIVATE = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
+TAKEN_PORTS = {22: "the port everybody tries", 80: "HTTP", 443: "HTTPS", 6514: "the log collector"}
+SYSTEM_ACCOUNTS = """
+    root daemon bin sys sync games man lp mail news uucp proxy backup list irc nobody systemd-network systemd-resolve
+    systemd-timesync messagebus sshd www-data syslog _apt polkitd tss
+""".split()  # noqa: SIM905
+RESERVED_TIERS = ENDPOINTS | {"ungrouped", "localhost", "collectors"}
+
+
+class Refused(Exception):
+    """Settings that can't be built: ``problems`` are paragraphs, each with what, why and what next."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Model(BaseModel):
+    """Settings are written in camelCase, an unknown one is a typing error, and no message repeats a value unasked."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+
+def _private_range(text: str) -> str:
+    network = _network(text, "10.20.0.0/20")
+    if network.version != 4 or not any(network.subnet_of(private) for private in PRIVATE):  # type: ignore[arg-type]
+        raise ValueError(
+            f"{text} is not private: a VPC's range has to lie within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 "
+            "(RFC 1918). Choose one there, e.g. 10.20.0.0/20"
+        )
+    if not 16 <= network.prefixlen <= 28:
+        raise ValueError(
+            f"{text} is {'larger' if network.prefixlen < 16 else 'smaller'} than a VPC can be. DigitalOcean takes "
+            "/16 (65,536 addresses) to /28 (16); 10.20.0.0/20 is a usual choice"
+        )
+    return str(network)
+
+
+def _trusted_range(text: str) -> str:
+    network = _network(text, "198.51.100.7/32")
+    if network.prefixlen < (8 if network.version == 4 else 29):
+        raise ValueError(
+            f"{text} is {'the whole world' if not network.prefixlen else 'a large part of the world'}, and whoever "
+            "is in a trusted range may try to log in. Name the addresses you administer from, e.g. your office's "
+            "or VPN's 198.51.100.7/32 (at most a /8, or /29 in IPv6)"
+        )
+    return str(network)
+
+
+def _network(text: str, example: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an address range ({error}). Write it like {example}") from None
+
+
+def _hostname(text: str) -> str:
+    if len(text) > 253 or not re.fullmatch(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", text):
+        raise ValueError(f"{text!r} is not a domain name. Write it in lower case, like www.example.com")
+    return text
+
+
+def _slug(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", text):
+        raise ValueError(f"{text!r} is not one of DigitalOcean's slugs, which look like fra1 or s-1vcpu-1gb")
+    return text
+
+
+def _from_config(value: Any) -> Any:
+    """Pulumi hands lists and maps over as JSON text."""
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+Slug = Annotated[str, AfterValidator(_slug)]
+Hostname = Annotated[str, AfterValidator(_hostname)]
+ExistingFile = Annotated[Path, AfterValidator(lambda path, info: resolve(path, info))]
+
+
+class Administrator(Model):
+    """Somebody who may log in: an account on every host, with these keys and no others.
+
+    ``registered``: the keys are already in the DigitalOcean account, which holds each key once only.
+    """
+
+    name: str
+    public_keys: tuple[str, ...] = ()
+    registered: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_key_files(cls, value: Any, info: ValidationInfo) -> Any:
+        """``publicKeyFiles``, as written in settings, become keys."""
+        if not isinstance(value, Mapping):
+            return value
+        value = dict(value)
+        keys = list(value.pop("publicKeys", value.pop("public_keys", ())))
+        for name in value.pop("publicKeyFiles", ()):
+            keys.append(credentials.read(resolve(Path(name), info)).decode(errors="replace"))
+        return value | {"publicKeys": keys}
+
+    @field_validator("name")
+    @classmethod
+    def _is_an_account(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", name):
+            raise ValueError(
+                f"{name!r} can't be an account: use up to 32 lower-case letters, digits, - and _, a letter first"
+            )
+        if name in SYSTEM_ACCOUNTS:
+            raise ValueError(
+                f"{name} is an account of the system's own. Choose a person's name or a role, e.g. ops"
+            )
+        return name
+
+    @field_validator("public_keys")
+    @classmethod
+    def _are_keys(cls, keys: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not keys:
+            raise ValueError(
+                "there is no public key, and passwords are never accepted. Give `publicKeys` or `publicKeyFiles`"
+            )
+        return tuple(credentials.public_key(key) for key in keys)
+
+
+class Tier(Model):
+    """Droplets of one kind, named ``<tier>-1`` and up. ``serves`` says what they are for: web, logs or neither."""
+
+    count: int = Field(default=1, ge=1, le=99)
+    size: Slug
+    image: Slug
+    serves: tuple[Literal["web", "logs"], ...] = ()
+
+
+class CustomCertificate(Model):
+    """A certificate of your own: PEM files. The key's permissions must keep it from others."""
+
+    kind: Literal["custom"]
+    leaf: ExistingFile
+    chain: ExistingFile | None = None
+    private_key: ExistingFile
+
+
+class LetsEncryptCertificate(Model):
+    """DigitalOcean obtains and renews it; the domains' DNS has to be with DigitalOcean."""
+
+    kind: Literal["letsEncrypt"]
+    domains: tuple[Hostname, ...] = Field(min_length=1)
+
+
+class Settings(Model):
+    """One stack, whole."""
+
+    region: Slug
+    vpc_range: Annotated[str, AfterValidator(_private_range)]
+    trusted_ranges: tuple[Annotated[str, AfterValidator(_trusted_range)], ...]
+    ssh_port: int = Field(default=2222, ge=1, le=65535)
+    administrators: tuple[Administrator, ...] = Field(min_length=1)
+    tiers: dict[str, Tier] = Field(min_length=1)
+    flows: tuple[Flow, ...] = Field(min_length=1)
+    domain: Hostname
+    certificate: Annotated[
+        CustomCertificate | LetsEncryptCertificate, Field(discriminator="kind"), BeforeValidator(_from_config)
+    ]
+    protect: bool = False
+    """Whether Pulumi refuses to delete or replace the VPC and the droplets."""
+
+    @classmethod
+    def load(
+        cls,
+        values: Mapping[str, Any],
+        base: Path,
+        *,
+        seawall_dir: Path | None = None,
+        now: datetime | None = None,
+    ) -> Settings:
+        """Settings from ``values`` (name → value, lists and maps as JSON text or as they are), or ``Refused``.
+
+        Relative paths are below ``base``; a leading ``.seawall`` is ``seawall_dir`` (default: ``$SEAWALL_DIR``,
+        else ``base/.seawall``).
+        """
+        seawall_dir = seawall_dir or Path(os.environ.get("SEAWALL_DIR") or base / ".seawall")
+        try:
+            settings = cls.model_validate(
+                {name: _from_config(value) for name, value in values.items()},
+                context={"base": base, "seawall": seawall_dir},
+            )
+        except ValidationError as error:
+            raise Refused([_paragraph(dict(fault)) for fault in error.errors()]) from None
+        if problems := settings._contradictions(now or datetime.now(UTC)):
+            raise Refused(problems)
+        return settings
+
+    @property
+    def derived(self) -> Flows:
+        """The flows with what they are about: the source of every rule."""
+        return Flows(self.flows, tuple(self.tiers), self.trusted_ranges, self.vpc_range)
+
+    @field_validator("trusted_ranges")
+    @classmethod
+    def _somebody_is_trusted(cls, ranges: tuple[str, ...]) -> tuple[str, ...]:
+        if not ranges:
+            raise ValueError(
+                "nobody is trusted, so nobody could log in to harden a host. Name the addresses you administer from, "
+                "e.g. 198.51.100.7/32"
+            )
+        return ranges
+
+    @field_validator("ssh_port")
+    @classmethod
+    def _is_its_own(cls, port: int) -> int:
+        if port in TAKEN_PORTS:
+            raise ValueError(f"{port} is {TAKEN_PORTS[port]}. Give sshd a port of its own, e.g. 2222")
+        return port
+
+    @field_validator("tiers")
+    @classmethod
+    def _are_hostnames(cls, tiers: dict[str, Tier]) -> dict[str, Tier]:
+        for name, tier in tiers.items():
+            if not re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", name):
+                raise ValueError(
+                    f"{name!r} can't be a tier: its droplets are hosts of that name ({name}-1), so use up to 40 "
+                    "lower-case letters, digits and -, a letter first and no - last"
+                )
+            if name in RESERVED_TIERS or (name == "web" and "web" not in tier.serves):
+                raise ValueError(
+                    f"{name} means something else in flows or in the inventory. Give the tier another name"
+                )
+        return tiers
+
+    def _contradictions(self, now: datetime) -> list[str]:
+        """What each setting alone can't tell."""
+        found = faults(self.flows, {name: tier.serves for name, tier in self.tiers.items()}, self.ssh_port)
+        vpc = ipaddress.ip_network(self.vpc_range)
+        for text in self.trusted_ranges:
+            if ipaddress.ip_network(text).overlaps(vpc):
+                found.append(
+                    f"The trusted range {text} overlaps the VPC's {vpc}: every droplet could try to log in to every "
+                    "other. Choose a seawall:vpcRange that your own network doesn't use."
+                )
+        # Network and broadcast address, the gateway, and the load balancer's own.
+        wanted, room = sum(tier.count for tier in self.tiers.values()), vpc.num_addresses - 4
+        if wanted > room:
+            found.append(
+                f"seawall:vpcRange {vpc} has room for {room} droplets, and the tiers ask for {wanted}. Choose a larger "
+                "range now: a VPC's can't be changed later."
+            )
+        names = [person.name for person in self.administrators]
+        if len(set(names)) < len(names):
+            found.append(
+                "seawall:administrators has a name twice. Each person has one account; give it all the keys."
+            )
+        keys = [credentials.bare(key) for person in self.administrators for key in person.public_keys]
+        if len(set(keys)) < len(keys):
+            found.append(
+                "seawall:administrators has a key twice. A shared key can't tell who logged in (PCI DSS 8.2.2): give "
+                "each person a key of their own."
+            )
+        if isinstance(self.certificate, CustomCertificate):
+            found += credentials.certificate_faults(
+                self.domain,
+                self.certificate.leaf,
+                self.certificate.chain,
+                self.certificate.private_key,
+                now,
+            )
+        elif self.domain not in self.certificate.domains:
+            found.append(
+                f"seawall:certificate is for {', '.join(self.certificate.domains)}, and the site is {self.domain}. Add "
+                "the site's name to `domains`."
+            )
+        return found
+
+
+def resolve(path: Path, info: ValidationInfo) -> Path:
+    """An absolute path; see ``Settings.load`` for what it is relative to."""
+    context = info.context or {}
+    if path.parts[:1] == (".seawall",):
+        path = context["seawall"] / Path(*path.parts[1:])
+    found = (context["base"] / path.expanduser()).absolute()
+    if not found.is_file():
+        raise ValueError(f"there is no file {found}. Relative paths begin at the checkout")
+    return found
+
+
+def _paragraph(fault: dict[str, Any]) -> str:
+    """A pydantic error as what a person reads."""
+    where = "seawall:" + ".".join(str(part) for part in fault["loc"] if part not in ("custom", "letsEncrypt"))
+    if fault["type"] == "missing":
+        what = "is not set. What it means stands in Pulumi.prod.example.yaml"
+    elif fault["type"] == "extra_forbidden":
+        what = "is not a setting (a typing error?). All of them stand in Pulumi.prod.example.yaml"
+    elif fault["type"] == "value_error":
+        what = str(fault["ctx"]["error"])
+    else:
+        what = fault["msg"][:1].lower() + fault["msg"][1:]
+    return f"{where}: {what}." if not where.endswith(":") else f"{what}."
