@@ -1,0 +1,1 @@
+"""cloud-init looks here first for the data sources its configuration names."""

@@ -1,0 +1,36 @@
+#!/bin/sh
+# Runs one droplet, boot after boot. Started in the droplet's folder; its words are the command that boots it.
+#
+# It outlives the daemon that started it. Each boot gets a network namespace of its own, as a machine's
+# addresses and firewall begin anew with each boot, with links that stand before the machine looks.
+#
+#   groups    the control groups to sign in to, one cgroup.procs a line
+#   region    the namespace the links lead to        namespace   the droplet's own
+#   links     ip commands, run in the region's        ports       host sides of the links
+set -u
+while read -r door; do
+    echo $$ >"$door" || exit 1
+done <groups
+region=$(cat region)
+namespace=$(cat namespace)
+
+trap 'kill -TERM "$machine" 2>/dev/null' TERM
+while :; do
+    # A link goes before its namespace: removing only the namespace would take the link away some time later.
+    for port in $(cat ports); do
+        ip -n "$region" link delete "$port" 2>/dev/null
+    done
+    ip netns delete "$namespace" 2>/dev/null
+    ip netns add "$namespace" && ip -n "$region" -batch links || exit 1
+    "$@" </dev/null &
+    machine=$!
+    : >booted
+    while :; do
+        wait "$machine"
+        ended=$?
+        # `wait` also returns when the trap has run; the machine's end is when the process is gone.
+        kill -0 "$machine" 2>/dev/null || break
+    done
+    # systemd-nspawn's word for "the machine asked to be rebooted".
+    [ "$ended" = 133 ] || exit "$ended"
+done
