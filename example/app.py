@@ -30,7 +30,11 @@ def application(environ, start_response):
     if path == "/" and method in ("GET", "HEAD"):
         return answer(start_response, "200 OK", PAGE.format(hostname=html.escape(HOSTNAME)))
     if path == "/login":
-        return login(environ, start_response) if method == "POST" else refuse(start_response, "405 Method Not Allowed")
+        return (
+            login(environ, start_response)
+            if method == "POST"
+            else refuse(start_response, "405 Method Not Allowed")
+        )
     return refuse(start_response, "404 Not Found")
 
 

@@ -30,7 +30,7 @@ from ansible.plugins.action import ActionBase
 
 # Ansible puts module_utils on a host's path, not on the controller's.
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "controller"))
-import seawall_known_hosts as known_hosts  # noqa: E402
+import seawall_known_hosts as known_hosts
 
 COMMIT_CONFIRM = "/usr/local/lib/seawall/commit-confirm"
 TRY_FOR = 15  # seconds a new connection is given to get in
@@ -62,7 +62,9 @@ class ActionModule(ActionBase):
         if refused:
             raise AnsibleActionFail(self._put_back(result, refused, began))
         if keys:
-            known_hosts.update(self._known_hosts(), lambda text: known_hosts.pinned(text, self._alias(), keys))
+            known_hosts.update(
+                self._known_hosts(), lambda text: known_hosts.pinned(text, self._alias(), keys)
+            )
         if self.port != int(self._connection.get_option("port") or 22):
             result.setdefault("ansible_facts", {})["ansible_port"] = self.port
         result["diff"] = plan.get("diff", [])
@@ -88,7 +90,9 @@ class ActionModule(ActionBase):
             known_hosts.update(
                 self._known_hosts(),
                 lambda text: known_hosts.pinned(
-                    text, self._alias(), list(dict.fromkeys([*known_hosts.keys_of(text, self._alias()), *keys]))
+                    text,
+                    self._alias(),
+                    list(dict.fromkeys([*known_hosts.keys_of(text, self._alias()), *keys])),
                 ),
             )
         return keys
@@ -117,7 +121,9 @@ class ActionModule(ActionBase):
                 trusted.write(known_hosts.pinned("", self._alias(), keys))
                 trusted.flush()
                 options = ["-o", f"UserKnownHostsFile={trusted.name}"]
-            argv = self._ssh(self.port, *options, command=["sudo", "-n", COMMIT_CONFIRM, "confirm", confirm_id])
+            argv = self._ssh(
+                self.port, *options, command=["sudo", "-n", COMMIT_CONFIRM, "confirm", confirm_id]
+            )
             deadline = time.monotonic() + TRY_FOR
             while True:
                 ok, said = _try(argv)
@@ -128,14 +134,32 @@ class ActionModule(ActionBase):
     def _put_back(self, result, refused, began):
         """Revert over the old connection if it lives, else wait for the host's timer; then say what happened."""
         old = int(self._connection.get_option("port") or 22)
-        revert = ["sudo", "-n", COMMIT_CONFIRM, "revert", "--reason", shlex.quote("a new connection was refused")]
-        log = ["sudo", "-n", "journalctl", "-q", "--no-pager", "-o", "cat", "-n", "4", "-t", "sshd", "-p", "info"]
-        master = getattr(self._connection, "control_path", None)
-        host_says = ""
-        if master:
-            over_old = ["-o", f"ControlPath={master}"]
-            _, host_says = _try(self._ssh(old, *over_old, command=log))
-            _try(self._ssh(old, *over_old, command=revert))
+        revert = [
+            "sudo",
+            "-n",
+            COMMIT_CONFIRM,
+            "revert",
+            "--reason",
+            shlex.quote("a new connection was refused"),
+        ]
+        log = [
+            "sudo",
+            "-n",
+            "journalctl",
+            "-q",
+            "--no-pager",
+            "-o",
+            "cat",
+            "-n",
+            "4",
+            "-t",
+            "sshd",
+            "-p",
+            "info",
+        ]
+        over_old = ["-o", f"ControlPath={self._control_path()}"]
+        _, host_says = _try(self._ssh(old, *over_old, command=log))
+        _try(self._ssh(old, *over_old, command=revert))
         deadline = began + BACK_WITHIN
         what = result.get("what", self.module)
         while time.monotonic() < deadline:
@@ -152,6 +176,12 @@ class ActionModule(ActionBase):
             "the provider's recovery console: `journalctl -u seawall-revert`, `commit-confirm status`."
         )
 
+    def _control_path(self):
+        """The multiplexing socket of the connection that Ansible itself holds open."""
+        option = self._connection.get_option
+        directory = os.path.expanduser(option("control_path_dir"))
+        return (option("control_path") or "%(directory)s/%%C") % {"directory": directory}
+
     def _ssh(self, port, *options, command):
         """An ssh command line with this host's own settings; ``options`` come first, so they win."""
         option = self._connection.get_option
@@ -166,7 +196,9 @@ class ActionModule(ActionBase):
 def _try(argv):
     """Whether the command succeeded within 10 seconds, and what it said."""
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL
+        )
     except subprocess.TimeoutExpired:
         return False, "nothing within 10 s"
     said = done.stdout if done.returncode == 0 else done.stderr or done.stdout

@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 
 # Ansible puts module_utils on a host's path, not on the controller's.
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "controller"))
-import seawall_known_hosts as known_hosts  # noqa: E402
+import seawall_known_hosts as known_hosts
 
 
 def with_first_contacts(text: str, first_contacts: dict[str, str]) -> str:

@@ -72,13 +72,19 @@ def why_new(
     except Exception as error:  # cryptography has one exception per way of being no certificate of ours
         return f"the certificate is not from this authority ({type(error).__name__})"
     spki = serialization.PublicFormat.SubjectPublicKeyInfo
-    if have.public_key().public_bytes(serialization.Encoding.PEM, spki).decode().strip() != public_key.strip():
+    if (
+        have.public_key().public_bytes(serialization.Encoding.PEM, spki).decode().strip()
+        != public_key.strip()
+    ):
         return "the certificate is for another key"
     if have.not_valid_after_utc - now < timedelta(days=renew_days):
         return f"the certificate ends on {have.not_valid_after_utc:%Y-%m-%d}"
     subject = have.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     declared = {*names, *addresses}
-    named = {*subject.get_values_for_type(x509.DNSName), *map(str, subject.get_values_for_type(x509.IPAddress))}
+    named = {
+        *subject.get_values_for_type(x509.DNSName),
+        *map(str, subject.get_values_for_type(x509.IPAddress)),
+    }
     return "" if named == declared else f"the certificate is for {', '.join(sorted(named))}"
 
 
@@ -106,13 +112,12 @@ def sign(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+            critical=False,
         )
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.PEM).decode()

@@ -38,7 +38,11 @@ class File:
 
 def run(argv: list[str], *, stdin: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess:
     """Run a command in the C locale and return it, never raising for its exit status."""
-    env = {**os.environ, "LC_ALL": "C", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+    env = {
+        **os.environ,
+        "LC_ALL": "C",
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    }
     return subprocess.run(
         argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False, env=env
     )
@@ -99,7 +103,9 @@ def as_declared(file: File) -> bool:
     if file.content is None:
         return False
     regular = (stat.st_mode & 0o170000) == 0o100000
-    same_face = regular and stat.st_mode & 0o7777 == file.mode and (stat.st_uid, stat.st_gid) == _owner_ids(file)
+    same_face = (
+        regular and stat.st_mode & 0o7777 == file.mode and (stat.st_uid, stat.st_gid) == _owner_ids(file)
+    )
     return same_face and read(file.path) == file.content
 
 
@@ -258,7 +264,9 @@ def loaded_at(unit: Unit, shown: dict[str, str]) -> float:
     """When the running daemon last read its configuration, in seconds since 1970."""
     # A reload leaves the start time alone, but passes through "reloading" and so changes the unit's state. What
     # systemd knows of the reload command itself does not outlive a daemon-reload.
-    which = "StateChangeTimestampMonotonic" if unit.on_change == "reload" else "ExecMainStartTimestampMonotonic"
+    which = (
+        "StateChangeTimestampMonotonic" if unit.on_change == "reload" else "ExecMainStartTimestampMonotonic"
+    )
     started = int(shown.get(which) or 0)
     return time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + started / 1e6
 
@@ -271,7 +279,14 @@ def reasons_to_load(unit: Unit) -> list[str]:
     why = []
     if shown["ActiveState"] != "active":
         why.append(f"{unit.name} is {shown['ActiveState']}")
-    if shown["UnitFileState"] not in ("enabled", "static", "alias", "indirect", "generated", "enabled-runtime"):
+    if shown["UnitFileState"] not in (
+        "enabled",
+        "static",
+        "alias",
+        "indirect",
+        "generated",
+        "enabled-runtime",
+    ):
         why.append(f"{unit.name} is {shown['UnitFileState']}")
     if shown["NeedDaemonReload"] == "yes":
         why.append(f"{unit.name}'s unit file is newer than systemd's copy")
@@ -292,7 +307,9 @@ def load(units: list[Unit]) -> None:
         verb = "reload" if unit.on_change == "reload" and shown.get("ActiveState") == "active" else "restart"
         done = run(["systemctl", verb, unit.name])
         if done.returncode or show(unit.name).get("ActiveState") != "active":
-            log = run(["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "15", "-u", unit.name]).stdout.strip()
+            log = run(
+                ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", "15", "-u", unit.name]
+            ).stdout.strip()
             raise HostError(f"{unit.name} does not {verb}: {done.stderr.strip()} Its log: {log[-1500:]}")
 
 
@@ -313,7 +330,9 @@ def wait_until_settled(seconds: float = 75) -> None:
 def arm(what: str, paths: list[str], undo: list[list[str]]) -> str:
     """Arm the host with the present state of ``paths``; returns the id a new connection has to confirm."""
     document = json.dumps({"what": what, "paths": paths, "undo": undo})
-    return must([COMMIT_CONFIRM, "arm"], f"{what} could not be armed, so nothing was changed", stdin=document).strip()
+    return must(
+        [COMMIT_CONFIRM, "arm"], f"{what} could not be armed, so nothing was changed", stdin=document
+    ).strip()
 
 
 def revert(reason: str) -> None:

@@ -3,6 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import grp
+import os
+import pwd
+import re
+
+from ansible.module_utils import seawall_host as host
+from ansible.module_utils.basic import AnsibleModule
+
 DOCUMENTATION = """
 module: seawall_accounts
 short_description: Who may log in and become root, exactly as declared
@@ -18,20 +27,13 @@ options:
   absent: {type: list, elements: str, default: [], description: Files that should not exist; globs}
 """
 
-import contextlib
-import grp
-import os
-import pwd
-import re
-
-from ansible.module_utils import seawall_host as host
-from ansible.module_utils.basic import AnsibleModule
-
 DATABASES = ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/subuid", "/etc/subgid"]
 # Groups that are as good as root.
 ROOT_GROUPS = ("sudo", "docker", "lxd")
 NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
-KEY = re.compile(r"(ssh-ed25519|ecdsa-sha2-nistp\d+|ssh-rsa|sk-[a-z0-9-]+@openssh\.com) [A-Za-z0-9+/=]+( [^\n]*)?\Z")
+KEY = re.compile(
+    r"(ssh-ed25519|ecdsa-sha2-nistp\d+|ssh-rsa|sk-[a-z0-9-]+@openssh\.com) [A-Za-z0-9+/=]+( [^\n]*)?\Z"
+)
 
 
 def main():
@@ -54,13 +56,19 @@ def main():
 def validated(administrators):
     """The administrators, or a HostError that names what is wrong with them."""
     if not administrators:
-        raise host.HostError("No administrator is declared: nobody could log in. Declare at least one with a key.")
+        raise host.HostError(
+            "No administrator is declared: nobody could log in. Declare at least one with a key."
+        )
     for one in administrators:
         if not NAME.match(str(one.get("name", ""))) or one["name"] == "root":
-            raise host.HostError(f"{one.get('name')!r} is no name for an administrator (a-z, 0-9, - and _; not root).")
+            raise host.HostError(
+                f"{one.get('name')!r} is no name for an administrator (a-z, 0-9, - and _; not root)."
+            )
         keys = one.get("public_keys") or []
         if not keys or not all(KEY.match(key.strip()) for key in keys):
-            raise host.HostError(f"Administrator {one['name']} needs at least one public key, each on one line.")
+            raise host.HostError(
+                f"Administrator {one['name']} needs at least one public key, each on one line."
+            )
     return administrators
 
 
@@ -106,7 +114,10 @@ def key_files(administrators, vendor_accounts, homes):
     names = [one["name"] for one in administrators]
     for name in ["root", *vendor_accounts]:
         if name in homes and name not in names:
-            files += [host.File(f"{homes[name]}/.ssh/{kind}", None) for kind in ("authorized_keys", "authorized_keys2")]
+            files += [
+                host.File(f"{homes[name]}/.ssh/{kind}", None)
+                for kind in ("authorized_keys", "authorized_keys2")
+            ]
     return files
 
 
@@ -121,7 +132,9 @@ def converge(options, checking):
         fields = [line.rstrip("\n").split(":") for line in handle]
     shadow = {words[0]: (words[1], words[7]) for words in fields}
     protected = (options["group"], *ROOT_GROUPS)
-    todo = commands(administrators, options["group"], options["vendor_accounts"], users, groups, shadow, protected)
+    todo = commands(
+        administrators, options["group"], options["vendor_accounts"], users, groups, shadow, protected
+    )
     files = host.declared(options["files"])
     files += host.absent(options["absent"], keep={file.path for file in files})
     keys = key_files(administrators, options["vendor_accounts"], homes)
@@ -131,7 +144,9 @@ def converge(options, checking):
     result = {"changed": bool(why), "why": why, "diff": host.diff(wrong), "what": what}
     if not why:
         return result
-    if refused := host.refusals([f for f in wrong if f.path.startswith("/etc/")], [["visudo", "-cf", "/etc/sudoers"]]):
+    if refused := host.refusals(
+        [f for f in wrong if f.path.startswith("/etc/")], [["visudo", "-cf", "/etc/sudoers"]]
+    ):
         raise host.HostError("Nothing was changed: " + "; ".join(refused))
     if checking:
         return result

@@ -3,6 +3,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+
+from ansible.module_utils import seawall_host as host
+from ansible.module_utils.basic import AnsibleModule
+
 DOCUMENTATION = """
 module: seawall_certificate
 short_description: A host's private key, its request, and the certificate it gets
@@ -18,12 +24,6 @@ options:
   stage: {type: str, choices: [look, request, install], default: look}
   pem: {type: dict, default: {}, description: "certificate, authority: what `install` writes"}
 """
-
-import os
-import tempfile
-
-from ansible.module_utils import seawall_host as host
-from ansible.module_utils.basic import AnsibleModule
 
 
 def main():
@@ -69,7 +69,16 @@ def request(key, subject):
         # mkstemp makes it 0600 from the start, and a cut-off run leaves no half key under the real name.
         fd, temporary = tempfile.mkstemp(dir=os.path.dirname(key), prefix=".seawall-")
         os.close(fd)
-        make = ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", temporary]
+        make = [
+            "openssl",
+            "genpkey",
+            "-algorithm",
+            "EC",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-out",
+            temporary,
+        ]
         host.must(make, "A private key could not be made")
         os.rename(temporary, key)
         host.fsync_directory(os.path.dirname(key))

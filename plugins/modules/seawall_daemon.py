@@ -3,6 +3,13 @@
 
 from __future__ import annotations
 
+import os
+import time
+from fnmatch import fnmatch
+
+from ansible.module_utils import seawall_host as host
+from ansible.module_utils.basic import AnsibleModule
+
 DOCUMENTATION = """
 module: seawall_daemon
 short_description: Files as declared, and the daemons that read them, as one state
@@ -21,13 +28,6 @@ options:
   enabled: {type: list, elements: str, description: Units to start at boot only}
   probes: {type: list, elements: raw, description: Commands that must succeed once the units have loaded}
 """
-
-import os
-import time
-from fnmatch import fnmatch
-
-from ansible.module_utils import seawall_host as host
-from ansible.module_utils.basic import AnsibleModule
 
 PROBE_FOR = 10  # seconds a service is given to answer after it was loaded
 
@@ -55,7 +55,10 @@ def converge(options, checking):
     """Look, decide, and (unless ``checking``) act; the module's result."""
     files = host.declared(options["files"])
     files += host.absent(options["absent"], keep={file.path for file in files})
-    units = [host.Unit(u["name"], tuple(u.get("reads", ())), u.get("on_change", "restart")) for u in options["units"]]
+    units = [
+        host.Unit(u["name"], tuple(u.get("reads", ())), u.get("on_change", "restart"))
+        for u in options["units"]
+    ]
     wrong = host.changes(files)
     why = [f"{file.path} is not as declared" for file in wrong]
     stale = []

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import os
+
+from ansible.module_utils import seawall_host as host
+from ansible.module_utils.basic import AnsibleModule
+
 DOCUMENTATION = """
 module: seawall_packages
 short_description: Debian packages present, in one apt transaction
@@ -15,14 +20,11 @@ options:
   lock_timeout: {type: int, default: 300, description: Seconds to wait for another apt to finish}
 """
 
-import os
-
-from ansible.module_utils import seawall_host as host
-from ansible.module_utils.basic import AnsibleModule
-
 POLICY = "/usr/sbin/policy-rc.d"
 # Denies starting only while this very process lives: a run that is killed leaves nothing behind that acts.
-POLICY_TEXT = "#!/bin/sh\n# Seawall: daemons start once they are configured.\n[ -d /proc/{pid} ] && exit 101\nexit 0\n"
+POLICY_TEXT = (
+    "#!/bin/sh\n# Seawall: daemons start once they are configured.\n[ -d /proc/{pid} ] && exit 101\nexit 0\n"
+)
 
 
 def main():
@@ -45,7 +47,9 @@ def main():
 
 def dpkg_status(names):
     """dpkg's word on each package it knows: name → status."""
-    lines = host.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n", *names]).stdout.splitlines()
+    lines = host.run(
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n", *names]
+    ).stdout.splitlines()
     return dict(line.split(None, 1) for line in lines if " " in line)
 
 
@@ -63,7 +67,9 @@ def install(names, lock_timeout):
         host.install([host.File(POLICY, POLICY_TEXT.format(pid=os.getpid()).encode(), 0o755)])
     os.environ.update(DEBIAN_FRONTEND="noninteractive", NEEDRESTART_SUSPEND="1")
     try:
-        host.must(["dpkg", "--configure", "-a"], "An interrupted package run could not be finished", timeout=900)
+        host.must(
+            ["dpkg", "--configure", "-a"], "An interrupted package run could not be finished", timeout=900
+        )
         update = ["apt-get", *patience, "-o", "APT::Update::Error-Mode=any", "update"]
         host.must(update, "The package lists could not be refreshed", timeout=900)
         keep = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]

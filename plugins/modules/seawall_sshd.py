@@ -3,6 +3,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
+from ansible.module_utils import seawall_host as host
+from ansible.module_utils.basic import AnsibleModule
+
 DOCUMENTATION = """
 module: seawall_sshd
 short_description: sshd as declared, host keys and running daemon included
@@ -22,12 +28,6 @@ options:
   moduli_bits: {type: int, default: 3071}
   stage: {type: str, choices: [apply, prepare], default: apply}
 """
-
-import os
-import shutil
-
-from ansible.module_utils import seawall_host as host
-from ansible.module_utils.basic import AnsibleModule
 
 NEXT = "/var/lib/seawall/sshd-next"
 MODULI = "/etc/ssh/moduli.seawall"
@@ -180,7 +180,9 @@ def converge(options, checking):
     """Look, decide, and (unless ``checking``) act; the module's result."""
     host.wait_until_settled()
     if not shutil.which("sshd", path="/usr/sbin"):
-        raise host.HostError("There is no sshd on this host, though it was reached by ssh: is another server in use?")
+        raise host.HostError(
+            "There is no sshd on this host, though it was reached by ssh: is another server in use?"
+        )
     settings = {**options["settings"]}
     for keyword, value in options["optional"].items():
         if knows(keyword, value):
@@ -197,7 +199,9 @@ def converge(options, checking):
     files += [host.File(path, None) for path in OTHER_KEYS]
     wrong = host.changes(files)
     keys = keys_wanting(options["one_use_key"], options["rsa_bits"])
-    unit = host.Unit("ssh", ("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*.conf", "/etc/ssh/ssh_host_*_key"))
+    unit = host.Unit(
+        "ssh", ("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*.conf", "/etc/ssh/ssh_host_*_key")
+    )
     socket = host.show("ssh.socket").get("ActiveState") == "active"
     why = [f"{file.path} is not as declared" for file in wrong] + keys + host.reasons_to_load(unit)
     if socket:
@@ -226,7 +230,9 @@ def converge(options, checking):
         for argv in (["sshd", "-t"], effective):
             judged = candidate.run(argv)
             if judged.returncode:
-                raise host.HostError(f"Nothing was changed: {' '.join(argv)} said: {judged.stderr.strip()[-1500:]}")
+                raise host.HostError(
+                    f"Nothing was changed: {' '.join(argv)} said: {judged.stderr.strip()[-1500:]}"
+                )
         if wrong_values := deviations(text, judged.stdout, options["optional"]):
             raise host.HostError("Nothing was changed: with this drop-in " + "; ".join(wrong_values) + ".")
     if checking:

@@ -3,6 +3,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
+import re
+import shutil
+
+from ansible.module_utils import seawall_host as host
+from ansible.module_utils.basic import AnsibleModule
+
 DOCUMENTATION = """
 module: seawall_ufw
 short_description: ufw's rules, policies and state as declared, swapped in as one transaction
@@ -19,20 +27,12 @@ options:
   ipv6: {type: bool, default: true}
 """
 
-import ipaddress
-import json
-import re
-import shutil
-
-from ansible.module_utils import seawall_host as host
-from ansible.module_utils.basic import AnsibleModule
-
 RULES = {"4": "/etc/ufw/user.rules", "6": "/etc/ufw/user6.rules"}
 SAVED = "/var/lib/seawall/ufw-before"
 OPEN = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
 
 # Runs inside the candidate (seawall_host.Candidate) under the host's Python, next to ufw's own modules.
-BUILD = '''
+BUILD = """
 import gettext, json, subprocess, sys
 gettext.install("ufw")
 import ufw.backend_iptables, ufw.common
@@ -56,7 +56,7 @@ show = lambda *argv: subprocess.run(argv, check=True, capture_output=True, text=
 print(json.dumps({
     "files": {path: open(path).read() for path in ("/etc/ufw/user.rules", "/etc/ufw/user6.rules")},
     "live": {"4": show("iptables-save", "-t", "filter"), "6": show("ip6tables-save", "-t", "filter")}}))
-'''
+"""
 
 
 def main():
@@ -82,7 +82,9 @@ def expanded(rules):
     for rule in rules:
         direction, protocol, ports = rule.get("direction"), rule.get("protocol"), rule.get("ports")
         if direction not in ("in", "out") or protocol not in ("tcp", "udp", "icmp"):
-            raise host.HostError(f"No firewall rule: {rule}. It needs direction in|out and protocol tcp|udp|icmp.")
+            raise host.HostError(
+                f"No firewall rule: {rule}. It needs direction in|out and protocol tcp|udp|icmp."
+            )
         if protocol == "icmp":
             # ufw has no ICMP rules: its before.rules admit what a host has to answer, and no more is let out.
             continue
@@ -153,11 +155,16 @@ def _with(text, key, value):
 
 def build(files, rules):
     """The user rules files and the running rules, as ufw itself makes them from the declared ones."""
-    empty = [host.File(path, host.read(f"/usr/share/ufw/iptables/{path.rsplit('/', 1)[1]}"), 0o640) for path in RULES.values()]
+    empty = [
+        host.File(path, host.read(f"/usr/share/ufw/iptables/{path.rsplit('/', 1)[1]}"), 0o640)
+        for path in RULES.values()
+    ]
     with host.Candidate([*files, *empty], trees=("/etc/ufw", "/etc/default")) as candidate:
         done = candidate.run(["/usr/bin/python3", "-c", BUILD], stdin=json.dumps(rules))
     if done.returncode:
-        raise host.HostError(f"ufw does not accept the declared rules, nothing was changed: {done.stderr.strip()[-1500:]}")
+        raise host.HostError(
+            f"ufw does not accept the declared rules, nothing was changed: {done.stderr.strip()[-1500:]}"
+        )
     return json.loads(done.stdout)
 
 
@@ -200,10 +207,17 @@ def converge(options, checking):
             why += [f"stranger: {rule}" for rule in strangers(have, want)]
     unit = host.Unit("ufw")
     boots = host.reasons_to_load(unit)
-    result = {"changed": bool(why or boots), "why": why + boots, "diff": host.diff(wrong), "what": "the firewall"}
+    result = {
+        "changed": bool(why or boots),
+        "why": why + boots,
+        "diff": host.diff(wrong),
+        "what": "the firewall",
+    }
     if checking or not result["changed"]:
         return result
-    keep = [host.File(f"{SAVED}.{family}", (text or OPEN).encode(), 0o600) for family, text in running.items()]
+    keep = [
+        host.File(f"{SAVED}.{family}", (text or OPEN).encode(), 0o600) for family, text in running.items()
+    ]
     host.install(keep)
     undo = [["iptables-restore", "-w", "10", f"{SAVED}.4"], ["ip6tables-restore", "-w", "10", f"{SAVED}.6"]]
     result["confirm_id"] = host.arm("the firewall", [file.path for file in files], undo)
