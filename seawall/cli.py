@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from seawall.environment import LAB, Stack, for_process, for_shell
 from seawall.places import Places, instance, only_one, places
@@ -49,7 +50,8 @@ class Session:
         if Stack(stack).is_lab:
             from lab import control
 
-            lab = control.running(instance())
+            status = control.status(instance())
+            lab = status if status["running"] else None
         return cls(Stack(stack), where, lab, Progress())
 
     @property
@@ -203,19 +205,17 @@ def main() -> None:
 
 def guarded(run: Callable[[], Any]) -> int:
     """Run a command; errors a person can act on are told without a traceback."""
-    import click
-
     try:
         code = run()
     except Problem as problem:
         typer.echo(f"seawall: {problem}", err=True)
         return problem.code
-    except click.exceptions.Exit as ended:
+    except typer.Exit as ended:
         return ended.exit_code
-    except click.exceptions.Abort:
+    except typer.Abort:
         typer.echo("seawall: stopped; nothing more was changed.", err=True)
         return UNABLE
-    except click.ClickException as wrong:
+    except TyperException as wrong:
         wrong.show()
         return USAGE
     except KeyboardInterrupt:

@@ -48,9 +48,8 @@ def stack_environment(stack: Stack, where: Places, lab: Mapping[str, str] | None
         "SEAWALL_DIR": str(where.root),
         "SEAWALL_INSTANCE": instance(),
         "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+        **toolchain.variables,
     }
-    if toolchain.closed:
-        found["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
     if stack.is_lab:
         found["PULUMI_BACKEND_URL"] = f"file://{where.state}"
         found["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(where.passphrase)

@@ -152,7 +152,7 @@ def set_up(progress: Progress) -> None:
             build.ensure_engine(phase.now)
         phase.done(str(choose.toolchain()))
     with progress.phase("image") as phase, _explained():
-        phase.done(str(image.ensure_image("debian-12-x64", phase.now).name))
+        phase.done(image.root("debian-12-x64", phase.now).parent.name)
 
 
 def _start_lab(session: Session) -> None:
@@ -170,11 +170,12 @@ def _start_lab(session: Session) -> None:
 @contextmanager
 def _explained() -> Iterator[None]:
     """The lab's own errors, which already say what to do, as the command line's."""
-    from lab.errors import LabError
+    from lab.engine.build import BuildError
+    from lab.world import BackendError
 
     try:
         yield
-    except LabError as error:
+    except (BackendError, BuildError) as error:
         raise Problem(str(error)) from None
 
 
@@ -188,9 +189,7 @@ def take_down(session: Session) -> None:
         from lab import control
 
         with progress.phase("lab") as phase, _explained():
-            control.purge(instance(), phase.now)
-            left = control.check(instance())
-            if left:
+            if left := control.purge(instance()):
                 raise Problem(
                     f"The lab is down, but this is left of it: {', '.join(left)}. Run `make down` again."
                 )

@@ -105,7 +105,7 @@ def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 @contextmanager
 def only_one(where: Places, doing: str) -> Iterator[None]:
     """Hold the checkout's lock: ``up``, ``harden`` and ``down`` never overlap. A killed holder lets go of it."""
-    with (where.root / "lock").open("a+", opener=lambda p, f: os.open(p, f, 0o600)) as file:
+    with open(where.root / "lock", "a+", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
         try:
             flock(file, LOCK_EX | LOCK_NB)
         except OSError:

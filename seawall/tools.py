@@ -30,7 +30,7 @@ def run(
     An interrupt reaches the program too (same terminal); it is waited for, so that it can tidy up.
     """
     lines: list[str] = []
-    with log.open("w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+    with open(log, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
         process = subprocess.Popen(
             [str(word) for word in command],
             cwd=CHECKOUT,

@@ -1,0 +1,98 @@
+"""What we read from other programs' output: literal samples of what they print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seawall.playbook import Recap, failures, recaps
+from seawall.pulumi import counts, diagnosis, readable
+
+UP = """\
+Updating (lab):
+ +  pulumi:pulumi:Stack seawall-lab creating (0s)
+ +  digitalocean:index:Vpc network creating (0s)
+ +  digitalocean:index:Vpc network created (0.33s)
+ ~  digitalocean:index:Firewall app updating (0s) [diff: ~inboundRules]
+Resources:
+    + 14 created
+    ~ 1 updated
+    +-2 replaced
+    - 1 deleted
+    3 unchanged
+
+Duration: 9s
+"""
+
+FAILED = """\
+ +  digitalocean:index:Vpc network creating (0s)
+@ updating....
+ +  digitalocean:index:Vpc network creating (1s) error: 422
+Diagnostics:
+  digitalocean:index:Vpc (network):
+    error: DigitalOcean refused the VPC: range overlaps. Choose another vpcRange.
+
+  pulumi:pulumi:Stack (seawall-lab):
+    error: update failed
+
+Resources:
+    + 1 created
+
+Duration: 1s
+"""
+
+
+def test_resources_are_counted_by_verb():
+    assert counts(UP.splitlines()) == {
+        "created": 14,
+        "updated": 1,
+        "replaced": 2,
+        "deleted": 1,
+        "unchanged": 3,
+    }
+
+
+def test_a_line_of_progress_reads_without_ornaments():
+    assert readable(UP.splitlines()[2]) == "Vpc network creating (0s)"
+    assert readable("@ updating....") == "updating"
+
+
+def test_a_failure_is_told_once_and_says_where_the_rest_lies():
+    told = diagnosis(FAILED.splitlines(), "up", Path("/log"))
+    assert told == (
+        "`pulumi up` stopped. error: DigitalOcean refused the VPC: range overlaps. Choose another vpcRange. "
+        "(all it printed: /log)"
+    )
+
+
+def test_a_failure_without_diagnostics_tells_its_errors():
+    told = diagnosis(["error: no stack named 'lab' found"], "up", Path("/log"))
+    assert "no stack named 'lab' found" in told
+
+
+RECAP = """\
+PLAY RECAP *********************************************************************
+app-1                      : ok=41   changed=3    unreachable=0    failed=0    skipped=2    rescued=0    ignored=0
+logs-1                     : ok=9    changed=0    unreachable=0    failed=1    skipped=0    rescued=0    ignored=0
+""".splitlines()
+
+
+def test_the_recap_is_read_per_host():
+    assert recaps(RECAP) == [Recap("app-1", 41, 3, 0, 0), Recap("logs-1", 9, 0, 0, 1)]
+
+
+def test_a_failing_task_is_told_with_its_host_and_message():
+    lines = [
+        "TASK [sshd : The candidate configuration is what sshd accepts] ****",
+        'fatal: [app-1]: FAILED! => {"changed": false, "msg": "Bad SSH2 cipher spec \\"x\\"", "rc": 255}',
+    ]
+    assert failures(lines) == [
+        'app-1: sshd : The candidate configuration is what sshd accepts: Bad SSH2 cipher spec "x"'
+    ]
+
+
+def test_an_unreachable_host_is_told():
+    lines = [
+        "TASK [Gathering Facts] ***",
+        'fatal: [app-2]: UNREACHABLE! => {"changed": false, "msg": "timed out"}',
+    ]
+    assert failures(lines) == ["app-2: Gathering Facts: timed out"]

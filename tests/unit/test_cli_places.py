@@ -1,0 +1,87 @@
+"""Secrets are born private, and the environment for a shell names them without telling them."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+
+import pytest
+
+from seawall import prepare
+from seawall.environment import Stack, for_process, for_shell
+from seawall.places import only_one, places, write_private
+from seawall.problem import Problem
+
+
+@pytest.fixture
+def where(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEAWALL_DIR", str(tmp_path / "seawall"))
+    found = places()
+    prepare.secrets_and_login(found)
+    return found
+
+
+def test_folders_and_secrets_are_private(where):
+    assert stat.S_IMODE(where.root.stat().st_mode) == 0o700
+    for path in (where.passphrase, where.token, where.ssh_key):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_secrets_are_made_once(where):
+    before = where.token.read_bytes(), where.ssh_key.read_bytes()
+    prepare.secrets_and_login(where)
+    assert (where.token.read_bytes(), where.ssh_key.read_bytes()) == before
+
+
+def test_a_private_file_is_never_open_to_others_even_under_a_wide_umask(tmp_path):
+    old = os.umask(0)
+    try:
+        write_private(tmp_path / "secret", b"x")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+
+
+def test_the_shell_reads_the_secret_itself(where):
+    lab = {"api": "http://127.0.0.1:7001"}
+    printed = for_shell(Stack("lab"), where, lab)
+    token = where.token.read_text()
+    assert token not in printed
+    assert where.passphrase.read_text() not in printed
+    seen = subprocess.run(
+        ["bash", "-c", 'eval "$1"; printf %s "$DIGITALOCEAN_TOKEN"', "bash", printed],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert seen.stdout == token
+
+
+def test_a_production_stack_keeps_its_operators_backend_and_token(where, monkeypatch):
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://state")
+    monkeypatch.setenv("DIGITALOCEAN_TOKEN", "theirs")
+    found = for_process(Stack("prod"), where, None)
+    assert found["PULUMI_BACKEND_URL"] == "s3://state"
+    assert found["DIGITALOCEAN_TOKEN"] == "theirs"
+    assert "DIGITALOCEAN_API_URL" not in found
+
+
+def test_two_runs_never_overlap(where):
+    with (
+        only_one(where, "up"),
+        pytest.raises(Problem, match="Another seawall is at work.*`seawall up`, process"),
+        only_one(where, "down"),
+    ):
+        pass
+
+
+def test_the_site_certificate_is_renewed_only_near_its_end_or_for_another_name(where):
+    prepare.site_certificate(where, "app.seawall.test")
+    leaf = where.site_certificate / "site.pem"
+    first = leaf.read_bytes()
+    prepare.site_certificate(where, "app.seawall.test")
+    assert leaf.read_bytes() == first
+    prepare.site_certificate(where, "other.seawall.test")
+    assert leaf.read_bytes() != first
+    assert stat.S_IMODE((where.site_certificate / "site.key").stat().st_mode) == 0o600
