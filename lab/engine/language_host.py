@@ -1,7 +1,8 @@
 """Pulumi's Python language host, on the SDK's own server for inline programs.
 
 The engine starts it, reads a port from its standard output and asks it to run the program (``Run``), to start
-plugins written in Python (``RunPlugin``) and for a few facts. The program runs in this very process, which
+plugins written in Python (``RunPlugin``) and for a few facts. Which plugins a program needs is left to its resource
+registrations, which name them with their versions. The program runs in this very process, which
 serves one operation of the engine and then ends.
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import importlib.metadata
-import json
 import logging
 import os
 import queue
@@ -50,21 +50,6 @@ class LanguageHost(LanguageServer):
 
     def GetPluginInfo(self, request: Any, context: grpc.ServicerContext) -> Any:
         return plugin_pb2.PluginInfo(version=ENGINE_VERSION)
-
-    def GetRequiredPackages(self, request: Any, context: grpc.ServicerContext) -> Any:
-        """What the installed SDK packages say they need, each in its ``pulumi-plugin.json``."""
-        found = []
-        for package in installed_plugins():
-            if package.get("resource"):
-                found.append(
-                    plugin_pb2.PackageDependency(
-                        name=package["name"],
-                        kind="resource",
-                        version=f"v{package['version'].removeprefix('v')}" if package.get("version") else "",
-                        server=package.get("server", ""),
-                    )
-                )
-        return language_pb2.GetRequiredPackagesResponse(packages=found)
 
     def GetProgramDependencies(self, request: Any, context: grpc.ServicerContext) -> Any:
         dependencies = {found.metadata["Name"]: found.version for found in importlib.metadata.distributions()}
@@ -197,14 +182,6 @@ def interpreter(folder: Path, options: dict[str, Any]) -> str:
         if found.exists():
             return str(found)
     return sys.executable
-
-
-def installed_plugins() -> list[dict[str, Any]]:
-    """The ``pulumi-plugin.json`` of every installed package that has one."""
-    found = []
-    for folder in {Path(entry) for entry in sys.path if entry.endswith("site-packages")}:
-        found += [json.loads(file.read_text()) for file in sorted(folder.glob("*/pulumi-plugin.json"))]
-    return found
 
 
 def main() -> None:

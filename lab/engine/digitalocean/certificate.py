@@ -88,7 +88,6 @@ CERTIFICATE = Resource(
     find=find_certificate,
     key="name",
     busy=_still_used,
-    deadlines={"create": 10 * MINUTE, "delete": 15 * MINUTE},
     schema_version=1,
-    tf_timeouts=("create", "delete"),
+    official_timeouts={"create": 10 * MINUTE, "delete": 15 * MINUTE},
 )

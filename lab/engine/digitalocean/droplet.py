@@ -242,7 +242,7 @@ DROPLET = Resource(
     before_delete=_before_delete,
     gone=True,
     # The official deadline for a delete is a minute for each of its steps; a locked droplet can use them all.
-    deadlines={"create": 60 * MINUTE, "update": 60 * MINUTE, "delete": 3 * MINUTE},
+    deadlines={"delete": 3 * MINUTE},
     schema_version=1,
-    tf_timeouts=("create", "update", "delete"),
+    official_timeouts={"create": 60 * MINUTE, "update": 60 * MINUTE, "delete": MINUTE},
 )

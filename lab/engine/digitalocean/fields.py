@@ -218,7 +218,7 @@ def _fault(field: Field, value: Any, where: str) -> Iterator[tuple[str, str]]:
         field.type == "boolean" or not isinstance(value, bool)
     )
     if not right:
-        yield where, f"is a {type(value).__name__}, not a {field.type}"
+        yield where, f"is {type(value).__name__}, not {field.type}"
     elif field.check and (wrong := field.check(value)):
         yield where, wrong
     elif field.type == "array":

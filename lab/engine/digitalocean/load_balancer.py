@@ -25,7 +25,7 @@ from lab.engine.digitalocean.fields import (
     told,
     unordered,
 )
-from lab.engine.digitalocean.resource import MINUTE, Answer, Properties, Resource, received, sent
+from lab.engine.digitalocean.resource import Answer, Properties, Resource, received, sent
 from lab.engine.digitalocean.tag import check_tag
 
 SIZES = {"lb-small": 1, "lb-medium": 3, "lb-large": 6}
@@ -228,6 +228,5 @@ LOAD_BALANCER = Resource(
     settled=lambda document: document["status"] == "active",
     busy=busy,
     gone=True,
-    deadlines={"create": 10 * MINUTE, "update": 10 * MINUTE, "delete": 10 * MINUTE},
     schema_version=1,
 )

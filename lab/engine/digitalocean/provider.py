@@ -325,9 +325,9 @@ def _covers(ignored: str, path: str) -> bool:
 def _state(resource: Resource, properties: Properties) -> Struct:
     """Properties as the official provider keeps them, with its note on schema and deadlines."""
     meta: dict[str, Any] = {}
-    if resource.tf_timeouts:
+    if resource.official_timeouts:
         meta[TERRAFORM_TIMEOUTS] = {
-            operation: int(resource.deadlines[operation] * 1e9) for operation in resource.tf_timeouts
+            operation: int(seconds * 1e9) for operation, seconds in resource.official_timeouts.items()
         }
     if meta or resource.schema_version:
         meta["schema_version"] = str(resource.schema_version)

@@ -30,8 +30,8 @@ class Resource:
     find: the document of an id, where it is not at path/id. key: where its id stands in a document.
     busy: refusals of an update or a delete that pass by themselves (members leaving, earlier actions running).
     before_delete, gone: what to do first, and whether to wait until it is no longer there.
-    adopt: properties only an import reads. deadlines: seconds for create, update, delete.
-    schema_version, tf_timeouts: what the official provider notes in the state beside the properties.
+    adopt: properties only an import reads. deadlines: seconds for create, update, delete; the official ones if absent.
+    schema_version, official_timeouts (seconds): what the official provider notes in the state beside the properties.
     """
 
     token: str
@@ -51,11 +51,12 @@ class Resource:
     adopt: Callable[[Answer], Properties] = lambda _: {}
     deadlines: Mapping[str, float] = field(default_factory=dict)
     schema_version: int = 0
-    tf_timeouts: tuple[str, ...] = ()
+    official_timeouts: Mapping[str, float] = field(default_factory=dict)
 
     def deadline(self, operation: str, asked: float) -> float:
-        """Seconds an operation may take: as the program's ``custom_timeouts`` ask, else the official default."""
-        return asked or self.deadlines.get(operation, 10 * MINUTE)
+        """Seconds an operation may take: as the program's ``custom_timeouts`` ask, else the table's."""
+        known = self.deadlines.get(operation) or self.official_timeouts.get(operation)
+        return asked or known or 10 * MINUTE
 
     def called(self, properties: Mapping[str, Any]) -> str:
         """The resource in a sentence: ``the droplet app-1``."""

@@ -23,6 +23,5 @@ SSH_KEY = Resource(
         "fingerprint": told(),
     },
     update=_update,
-    deadlines={"create": 2 * MINUTE},
-    tf_timeouts=("create",),
+    official_timeouts={"create": 2 * MINUTE},
 )

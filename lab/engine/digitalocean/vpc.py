@@ -66,6 +66,5 @@ VPC = Resource(
     answer=_answer,
     update=_update,
     busy=has_members,
-    deadlines={"delete": 2 * MINUTE},
-    tf_timeouts=("delete",),
+    official_timeouts={"delete": 2 * MINUTE},
 )
