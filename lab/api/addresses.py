@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 PRIVATE = [ipaddress.IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
 
@@ -17,14 +17,13 @@ class Exhausted(Exception):
     """No address, or no range, is left."""
 
 
-def free_address(network: str, first: int, taken: Iterable[str]) -> str:
-    """The lowest address of ``network`` from its ``first`` on that is not ``taken``; never the broadcast's."""
+def free_addresses(network: str, first: int, taken: Iterable[str]) -> Iterator[str]:
+    """The addresses of ``network`` from its ``first`` on that are not ``taken``, lowest first, then Exhausted."""
     net, used = ipaddress.IPv4Network(network), set(taken)
     base = int(net.network_address)
-    for offset in range(first, net.num_addresses - 1):
-        address = str(ipaddress.IPv4Address(base + offset))
-        if address not in used:
-            return address
+    for offset in range(first, net.num_addresses - 1):  # the last one is the broadcast's
+        if (address := str(ipaddress.IPv4Address(base + offset))) not in used:
+            yield address
     raise Exhausted(f"no address is left in {net}")
 
 

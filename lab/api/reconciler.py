@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from lab.world import Backend, BackendError, World
@@ -119,6 +119,12 @@ class Reconciler:
 
     def _pass(self) -> float | None:
         """One look at everything. Returns the seconds until the next is due, None to wait for an alarm."""
+        # The actions before the world: what an action needs of the world (an image, a name) is then in it.
+        with self.store.read() as db:
+            waiting = [
+                (action.id, action.type, action.resource_id, action.started_at)
+                for action in db.scalars(_in_progress().order_by(Action.id))
+            ]
         world, pause = self.store.world(), None
         if world != self._applied:
             try:
@@ -129,26 +135,20 @@ class Reconciler:
             else:
                 self._applied, self._network_error = world, ""
                 self._network_stands(world)
-        due = self._start_due(world, boots=pause is None)
+        due = self._start_due(waiting, world, boots=pause is None)
         return min((seconds for seconds in (pause, due) if seconds is not None), default=None)
 
-    def _start_due(self, world: World, *, boots: bool) -> float | None:
+    def _start_due(
+        self, waiting: list[tuple[int, str, int, datetime]], world: World, *, boots: bool
+    ) -> float | None:
         """Hand every action that is due to the pool; without a network (``boots``) none that starts a machine."""
         now, soonest = self.clock(), None
-        with self.store.read() as db:
-            waiting = [
-                (action.id, action.type, action.resource_id, action.started_at)
-                for action in db.scalars(
-                    select(Action).where(Action.status == "in-progress").order_by(Action.id)
-                )
-            ]
         for action_id, kind, droplet_id, started in waiting:
             action = self.transitions.actions[kind]
             remaining = action.delay - (now - started).total_seconds()
             if remaining > 0:
                 soonest = min(soonest or remaining, remaining)
                 continue
-            # A droplet declared since this pass took its world waits for the next, when its firewall stands.
             droplet = world.droplets.get(droplet_id)
             with self._guard:
                 if (
@@ -164,6 +164,20 @@ class Reconciler:
 
     def _work(self, action_id: int, kind: str, action: DropletAction, droplet: WorldDroplet) -> None:
         """One effect on one machine, and what came of it into the tables."""
+        try:
+            # An action that ended between a pass's look at it and this worker's start is not done twice.
+            with self.store.read() as db:
+                if db.scalar(_in_progress().where(Action.id == action_id)) is None:
+                    return
+            error = self._effect(kind, action, droplet)
+            self._finish(action_id, kind, action, droplet.id, error)
+        finally:
+            with self._guard:
+                self._busy.discard(droplet.id)
+            self.wake()
+
+    def _effect(self, kind: str, action: DropletAction, droplet: WorldDroplet) -> str:
+        """Do it. What went wrong, or nothing."""
         began, error = time.monotonic(), ""
         try:
             action.effect(self.backend, droplet)
@@ -179,12 +193,7 @@ class Reconciler:
             )
         else:
             log.info("%s of droplet %s (%s) took %.1f s", kind, droplet.name, droplet.id, took)
-        try:
-            self._finish(action_id, kind, action, droplet.id, error)
-        finally:
-            with self._guard:
-                self._busy.discard(droplet.id)
-            self.wake()
+        return error
 
     def _finish(self, action_id: int, kind: str, action: DropletAction, droplet_id: int, error: str) -> None:
         with self.store.write() as db:
@@ -229,11 +238,15 @@ class Reconciler:
                 for row in db.scalars(select(table)):
                     if row.id in made and row.applied != desired.digest(made[row.id]):
                         row.error = error
-            waiting = select(Action).where(Action.status == "in-progress", Action.type.in_(boots))
+            waiting = _in_progress().where(Action.type.in_(boots))
             for record in db.scalars(waiting):
                 if record.resource_id in world.droplets and record.resource_id not in self._busy:
                     record.status, record.completed_at, record.message = "errored", self.clock(), error
                     fail(db.get_one(Droplet, record.resource_id), running=record.resource_id in running)
+
+
+def _in_progress() -> Select[tuple[Action]]:
+    return select(Action).where(Action.status == "in-progress")
 
 
 def begin(row: Droplet, kind: str, now: datetime) -> Action:

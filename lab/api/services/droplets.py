@@ -158,6 +158,7 @@ def create(call: Call) -> dict[str, Any]:
         raise unprocessable(f"{', '.join(wrong)} are invalid key identifiers for Droplet creation.")
     private_network = vpcs.chosen(call, region, wanted.vpc_uuid)
     names_of_tags = tags.ensure(call, wanted.tags)
+    public, private = vpcs.public_addresses(call), vpcs.private_addresses(call, private_network)
     rows, actions = [], []
     for name in names:
         row = Droplet(
@@ -167,8 +168,8 @@ def create(call: Call) -> dict[str, Any]:
             size=size.slug,
             disk=size.disk,
             vpc_id=private_network.id,
-            public_ipv4=vpcs.public_address(call),
-            private_ipv4=vpcs.private_address(call, private_network),
+            public_ipv4=next(public),
+            private_ipv4=next(private),
             status="new",
             powered=True,
             destroying=False,

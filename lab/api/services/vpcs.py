@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import uuid
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -65,8 +66,8 @@ def members(call: Call, row: Vpc) -> list[dict[str, Any]]:
     ]
 
 
-def private_address(call: Call, row: Vpc) -> str:
-    """A free address in the VPC, or 422."""
+def private_addresses(call: Call, row: Vpc) -> Iterator[str]:
+    """Free addresses in the VPC, one after the other; then 422."""
     taken = [
         *call.db.scalars(select(Droplet.private_ipv4).where(Droplet.vpc_id == row.id)),
         *call.db.scalars(select(LoadBalancer.private_ipv4).where(LoadBalancer.vpc_id == row.id)),
@@ -74,8 +75,8 @@ def private_address(call: Call, row: Vpc) -> str:
     return _free(row.ip_range, addresses.FIRST_PRIVATE, taken)
 
 
-def public_address(call: Call) -> str:
-    """A free public address, or 422."""
+def public_addresses(call: Call) -> Iterator[str]:
+    """Free public addresses, one after the other; then 422."""
     taken = [
         *call.db.scalars(select(Droplet.public_ipv4)),
         *call.db.scalars(select(LoadBalancer.public_ipv4)),
@@ -83,9 +84,9 @@ def public_address(call: Call) -> str:
     return _free(call.account.public_range, addresses.FIRST_PUBLIC, taken)
 
 
-def _free(network: str, first: int, taken: list[str]) -> str:
+def _free(network: str, first: int, taken: list[str]) -> Iterator[str]:
     try:
-        return addresses.free_address(network, first, taken)
+        yield from addresses.free_addresses(network, first, taken)
     except addresses.Exhausted as error:
         raise unprocessable(f"{error}: destroy something first") from None
 
