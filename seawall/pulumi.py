@@ -81,7 +81,7 @@ class Engine:
                 "(README, 'With a DigitalOcean account').",
                 code=USAGE,
             )
-        self.ask("stack", "init", self.stack.name, "--no-select")
+        self.ask("stack", "init", "--no-select")
 
     def outputs(self) -> dict:
         """The stack's outputs, none of them secret."""
