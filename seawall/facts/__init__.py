@@ -1,0 +1,82 @@
+"""What a host is, noun by noun: testinfra's shape for what testinfra has no module for. Facts never change a host.
+
+``host.sshd``, ``host.ufw``, ``host.accounts``, ``host.daemon(…)``, ``host.sockets``, ``host.https``, ``host.outside``,
+beside testinfra's own ``host.file``, ``host.package``, ``host.sysctl`` …
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from testinfra.host import Host
+
+from seawall.connection import PinnedBackend
+from seawall.facts.accounts import Accounts
+from seawall.facts.apt import Apt
+from seawall.facts.daemon import Daemon
+from seawall.facts.outside import UNDECLARED, Outside
+from seawall.facts.sockets import Listener, listeners
+from seawall.facts.sshd import Sshd
+from seawall.facts.tls import Tls
+from seawall.facts.ufw import Ufw
+
+SLOW = (
+    "ufw status verbose",
+    "apt-config dump",
+    "apt-mark showhold",
+    "sshd -T",
+    "nginx -T 2>/dev/null",
+    "nginx -t",
+)
+"""Commands worth asking before anybody wants to know: each takes a tenth of a second and more."""
+
+
+class Machine(Host):
+    """A host of the inventory. ``vars`` are its Ansible variables, ``groups`` the groups it is in."""
+
+    backend: PinnedBackend
+
+    def __init__(self, backend: PinnedBackend, variables: Mapping[str, Any], groups: Sequence[str]) -> None:
+        super().__init__(backend)
+        backend.set_host(self)
+        self.name, self.vars, self.groups = backend.route.name, variables, frozenset(groups)
+        self.others: dict[str, Machine] = {self.name: self}
+        """Every host of the run, this one too, by name."""
+
+    def begin(self) -> None:
+        """Have what takes long under way while the first controls look."""
+        self.outside.knock(*UNDECLARED)
+        for command in SLOW:
+            self.backend.ask(command)
+
+    @cached_property
+    def sshd(self) -> Sshd:
+        return Sshd(self)
+
+    @cached_property
+    def ufw(self) -> Ufw:
+        return Ufw(self)
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        return Accounts(self)
+
+    @cached_property
+    def apt(self) -> Apt:
+        return Apt(self)
+
+    @cached_property
+    def sockets(self) -> list[Listener]:
+        return listeners(self)
+
+    @cached_property
+    def outside(self) -> Outside:
+        return Outside(self)
+
+    def daemon(self, unit: str) -> Daemon:
+        return Daemon(self, unit)
+
+    def tls(self, port: int, address: str = "127.0.0.1", *, name: str = "") -> Tls:
+        return Tls(self, address, port, name)

@@ -1,0 +1,48 @@
+"""apt's effective configuration and what is installed."""
+
+from __future__ import annotations
+
+import shlex
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from seawall.facts import Machine
+
+
+class Apt:
+    """``host.apt["APT::Periodic::Unattended-Upgrade"]``: as apt reads it, every file of apt.conf.d together."""
+
+    def __init__(self, host: Machine) -> None:
+        self.host = host
+
+    @cached_property
+    def configuration(self) -> dict[str, list[str]]:
+        return parse(self.host.check_output("apt-config dump"))
+
+    def __getitem__(self, name: str) -> str:
+        """The setting's value; "" where it has none."""
+        return (self.configuration.get(name) or [""])[-1]
+
+    def all(self, name: str) -> list[str]:
+        """A list setting's entries."""
+        return [value for value in self.configuration.get(f"{name}::", []) if value]
+
+    @cached_property
+    def installed(self) -> dict[str, str]:
+        """Version of each installed package."""
+        lines = self.host.check_output(
+            "dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\\n'"
+        ).splitlines()
+        return {
+            name: version for state, name, version in (line.split("|") for line in lines) if state[1:2] == "i"
+        }
+
+
+def parse(text: str) -> dict[str, list[str]]:
+    """`apt-config dump`: ``name "value";`` a line; names that end in ``::`` are entries of a list."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        found.setdefault(name, []).append(" ".join(shlex.split(value.rstrip(";"))))
+    return found
