@@ -82,12 +82,13 @@ class Run:
     by: By
 
     @classmethod
-    def begin(cls) -> Run:
+    def begin(cls, id: str = "") -> Run:
+        """A run that begins now; its id sorts by time, unless one is given."""
         git = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=False
         )
         return cls(
-            id=f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
+            id=id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
             by=By(version=__version__, commit=git.stdout.strip() or "unknown"),
         )
 
@@ -112,17 +113,15 @@ class Finding(_Value):
 
     @model_validator(mode="before")
     @classmethod
-    def _identify(cls, data: dict) -> dict:
-        subject = data["subject"]
-        kind, name = (
-            (subject.kind, subject.name)
-            if isinstance(subject, Subject)
-            else (subject["kind"], subject["name"])
-        )
-        expected = identity(data["control"], kind, name)
-        if uuid.UUID(str(data.setdefault("id", expected))) != expected:
-            raise ValueError(f"id is not that of control {data['control']} on {kind} {name}")
-        return data
+    def _with_id(cls, data: dict) -> dict:
+        subject = Subject.model_validate(data.get("subject"))
+        return {"id": identity(str(data.get("control")), subject.kind, subject.name), **data}
+
+    @model_validator(mode="after")
+    def _own_id(self) -> Finding:
+        if self.id != identity(self.control, self.subject.kind, self.subject.name):
+            raise ValueError(f"id is not that of {self.control} on {self.subject.kind} {self.subject.name}")
+        return self
 
     @field_validator("expected", "seen", "reason")
     @classmethod

@@ -42,7 +42,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FINDINGS] = {}
-    config.stash[RUN] = findings.Run.begin()
+    report = config.getoption("--findings")
+    config.stash[RUN] = findings.Run.begin(report.stem if report else "")
     waivers = config.getoption("--waivers") or CHECKOUT / "waivers.yml"
     try:
         asked = config.getoption("--waivers") or waivers.exists()
