@@ -30,8 +30,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--droplet-limit", type=int, default=100, help="of the account (%(default)s)")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    store = Store(options.data / "api.sqlite3")
     try:
+        store = Store(options.data / "api.sqlite3")
         token = options.token_file.read_text().strip()
         store.open_account(token, options.public_range, options.droplet_limit)
     except (OSError, ValueError) as error:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
 from lab.world import Backend, BackendError, World
@@ -76,32 +76,35 @@ class Reconciler:
         return self._idle.wait(timeout)
 
     def _run(self) -> None:
-        self._converge()
+        converged = False
         while not self._stopping:
             self._alarm.clear()
             try:
+                converged = converged or self._converge()
                 pause = self._pass()
+                if converged and pause is None:
+                    self._observe()
             except Exception:  # a bug must not end the thread that everything waits for
                 log.exception("the reconciler's pass failed; it is tried again")
                 pause = RETRY
-            if pause is None and not self._busy and not self._alarm.is_set():
+            if converged and pause is None and not self._busy and not self._alarm.is_set():
                 self._idle.set()
-            self._alarm.wait(pause)
+            look = self.transitions.look
+            self._alarm.wait(look if pause is None else min(pause, look))
 
-    def _converge(self) -> None:
-        """After a start: away with machines nobody declares, on with those that should run."""
+    def _converge(self) -> bool:
+        """After a start: away with machines nobody declares, on with those that should run. False: not yet."""
         try:
             running = self.backend.running()
         except BackendError as error:
             log.error("cannot ask which machines run: %s", error)
-            return
+            return False
         declared = self.store.world().droplets
         strangers = running - declared.keys()
         if strangers:
             log.warning("machines nobody declares are destroyed: %s", sorted(strangers))
-        for stranger in self._pool.map(self._destroy_stranger, strangers):
-            if stranger:
-                log.error("%s", stranger)
+        for trouble in filter(None, self._pool.map(self._destroy_stranger, strangers)):
+            log.error("%s", trouble)
         with self.store.write() as db:
             under_way = set(db.scalars(select(Action.resource_id).where(Action.status == "in-progress")))
             for row in db.scalars(select(Droplet).where(Droplet.id.not_in(under_way))):
@@ -109,6 +112,23 @@ class Reconciler:
                     db.add(begin(row, "power_on", self.clock()))
                 elif not row.powered and row.id in running:
                     db.add(begin(row, "power_off", self.clock()))
+        return True
+
+    def _observe(self) -> None:
+        """A machine that switched itself off is off, as in the cloud."""
+        with self.store.read() as db:
+            last = db.scalar(select(func.max(Action.id)))
+            under_way = set(db.scalars(select(Action.resource_id).where(Action.status == "in-progress")))
+            active = set(db.scalars(select(Droplet.id).where(Droplet.status == "active"))) - under_way
+        gone = active - self.backend.running() if active else set()
+        if not gone:
+            return
+        with self.store.write() as db:
+            if db.scalar(select(func.max(Action.id))) != last:
+                return  # someone acted meanwhile; what was seen may be old
+            for row in db.scalars(select(Droplet).where(Droplet.id.in_(gone))):
+                log.warning("droplet %s (%s) switched itself off", row.name, row.id)
+                row.status, row.powered = "off", False
 
     def _destroy_stranger(self, droplet_id: int) -> str:
         try:
@@ -127,16 +147,25 @@ class Reconciler:
             ]
         world, pause = self.store.world(), None
         if world != self._applied:
-            try:
-                self.backend.network(world)
-            except BackendError as error:
-                self._network_failed(world, str(error))
+            if error := self._network(world):
+                self._network_failed(world, error)
                 pause = RETRY
             else:
                 self._applied, self._network_error = world, ""
                 self._network_stands(world)
         due = self._start_due(waiting, world, boots=pause is None)
         return min((seconds for seconds in (pause, due) if seconds is not None), default=None)
+
+    def _network(self, world: World) -> str:
+        """Make the network agree with ``world``. What went wrong, or nothing."""
+        try:
+            self.backend.network(world)
+        except BackendError as error:
+            return str(error)
+        except Exception as error:
+            log.exception("making the network broke the backend")
+            return f"the network: {type(error).__name__}: {error}"
+        return ""
 
     def _start_due(
         self, waiting: list[tuple[int, str, int, datetime]], world: World, *, boots: bool
@@ -218,9 +247,9 @@ class Reconciler:
         now = self.clock()
         with self.store.write() as db:
             for firewall in db.scalars(select(Firewall)):
-                if made := world.firewalls.get(firewall.id):
-                    firewall.applied, firewall.applied_ids = desired.digest(made), sorted(made.droplet_ids)
-                    firewall.error = ""
+                if wall := world.firewalls.get(firewall.id):
+                    firewall.applied, firewall.error = desired.digest(wall), ""
+                    firewall.applied_ids = sorted(wall.droplet_ids)
             for balancer in db.scalars(select(LoadBalancer)):
                 if made := world.load_balancers.get(balancer.id):
                     balancer.applied, balancer.error = desired.digest(made), ""
@@ -234,10 +263,10 @@ class Reconciler:
         running = self._running()
         boots = [kind for kind, action in self.transitions.actions.items() if action.boots]
         with self.store.write() as db:
-            for table, made in ((Firewall, world.firewalls), (LoadBalancer, world.load_balancers)):
-                for row in db.scalars(select(table)):
-                    if row.id in made and row.applied != desired.digest(made[row.id]):
-                        row.error = error
+            wanted = world.firewalls | world.load_balancers
+            for row in [*db.scalars(select(Firewall)), *db.scalars(select(LoadBalancer))]:
+                if row.id in wanted and row.applied != desired.digest(wanted[row.id]):
+                    row.error = error
             waiting = _in_progress().where(Action.type.in_(boots))
             for record in db.scalars(waiting):
                 if record.resource_id in world.droplets and record.resource_id not in self._busy:
@@ -245,7 +274,7 @@ class Reconciler:
                     fail(db.get_one(Droplet, record.resource_id), running=record.resource_id in running)
 
 
-def _in_progress() -> Select[tuple[Action]]:
+def _in_progress() -> Select[Action]:
     return select(Action).where(Action.status == "in-progress")
 
 

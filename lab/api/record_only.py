@@ -27,8 +27,10 @@ class RecordOnly:
     ) -> None:
         with self._lock:
             self.calls.append((method, subject))
-            self._running |= {up} - {None}
-            self._running -= {down}
+            if up:
+                self._running.add(up)
+            if down:
+                self._running.discard(down)
 
     def network(self, world: World) -> None:
         self.world = world

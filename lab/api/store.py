@@ -32,6 +32,8 @@ log = logging.getLogger("lab.api")
 # Ids start where they are not mistaken for counts, and stay short enough for interface names.
 FIRST_ID = 100_000
 
+SCHEMA = 1  # of the tables; grows with every change to them
+
 
 class Store:
     """What is declared and what has been reported, in the SQLite file ``path``.
@@ -52,8 +54,10 @@ class Store:
         self._engine = create_engine(f"sqlite:///{self.path}", pool_size=8, max_overflow=64)
         event.listen(self._engine, "connect", _prepare)
         event.listen(self._engine, "begin", _begin)
+        self._check_schema()
         Base.metadata.create_all(self._engine)
         with self.write() as db:
+            db.execute(text(f"PRAGMA user_version = {SCHEMA}"))
             for table in ("droplets", "actions", "ssh_keys"):
                 known = db.execute(
                     text("SELECT 1 FROM sqlite_sequence WHERE name = :t"), {"t": table}
@@ -62,6 +66,16 @@ class Store:
                     db.execute(
                         text("INSERT INTO sqlite_sequence VALUES (:t, :n)"), {"t": table, "n": FIRST_ID}
                     )
+
+    def _check_schema(self) -> None:
+        """ValueError for a file whose tables are another version's: the lab keeps no old state alive."""
+        with self._engine.connect() as connection:
+            found = connection.execute(text("PRAGMA user_version")).scalar_one()
+        if found not in (0, SCHEMA):
+            raise ValueError(
+                f"{self.path} was written by another version of the lab (schema {found}, this is {SCHEMA}). "
+                "Purge the instance, or use the version that made it."
+            )
 
     def open_account(
         self, token: str, public_range: str = "203.0.113.0/24", droplet_limit: int = 100
@@ -112,7 +126,7 @@ class Store:
         """
         with self._writing:
             with Session(self._engine.execution_options(write=True)) as db, db.begin():
-                driver = db.connection().connection.driver_connection
+                driver: Any = db.connection().connection.driver_connection
                 before = driver.total_changes
                 yield db
                 db.flush()

@@ -82,9 +82,13 @@ IMPOSSIBLE_ACTIONS = frozenset(
 
 @dataclass(frozen=True)
 class Transitions:
-    """The delays of one API, in seconds; ``actions`` by droplet action type."""
+    """The delays of one API, in seconds; ``actions`` by droplet action type.
+
+    ``look``: how often the machines are asked whether they still run; one may switch itself off.
+    """
 
     firewall: float = 0.0  # waiting -> succeeded, after the network took it
     load_balancer: float = 0.5  # new -> active and busy -> free, after the network took it
     certificate: float = 0.5  # pending -> verified
+    look: float = 5.0
     actions: dict[str, DropletAction] = field(default_factory=lambda: dict(DROPLET_ACTIONS))

@@ -174,7 +174,7 @@ def _kept(rule: Inbound | Outbound) -> dict[str, Any]:
     return body | {end: {name: value for name, value in body[end].items() if value != []}}
 
 
-def _must_exist(call: Call, table: type, noun: str, ids: list[Any]) -> None:
+def _must_exist(call: Call, table: type[Droplet | LoadBalancer], noun: str, ids: list[Any]) -> None:
     known = set(call.db.scalars(select(table.id).where(table.id.in_(ids)))) if ids else set()
     missing = [each for each in ids if each not in known]
     if missing:

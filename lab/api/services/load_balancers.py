@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import uuid
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from sqlalchemy import select
 
 from .. import desired
@@ -61,6 +62,9 @@ class StickySessions(Request):
     type: Literal["none"] = "none"
 
 
+_SOURCES: dict[str, Callable[[str], object]] = {"ip": ipaddress.ip_address, "cidr": ipaddress.ip_network}
+
+
 class Sources(Request):
     """Who may connect, or may not: ``ip:192.0.2.1`` and ``cidr:192.0.2.0/24``."""
 
@@ -73,7 +77,7 @@ class Sources(Request):
         for source in value:
             kind, _, address = source.partition(":")
             try:
-                {"ip": ipaddress.ip_address, "cidr": ipaddress.ip_network}[kind](address)
+                _SOURCES[kind](address)
             except (KeyError, ValueError):
                 raise ValueError(f"{source!r} is neither ip:ADDRESS nor cidr:NETWORK") from None
         return value
@@ -213,8 +217,8 @@ def _with(row: LoadBalancer, **update: Any) -> Declaration:
     """What ``row`` declares with some of it replaced, validated as a whole."""
     try:
         return Declaration.model_validate(_now(row).model_dump() | update)
-    except ValueError as error:
-        raise unprocessable(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
+    except ValidationError as error:
+        raise unprocessable(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
 @service.get("/v2/load_balancers")
