@@ -31,6 +31,8 @@ class RateLimit:
         """Whether a request at ``at`` may pass, and the headers that tell the client where it stands."""
         now = at.timestamp()
         with self._lock:
+            if self._times and self._times[-1] > now:
+                self._times.clear()  # the clock was set back; those times would count until it caught up
             while self._times and self._times[0] <= now - HOUR:
                 self._times.popleft()
             recent = [time for time in self._times if time > now - MINUTE]

@@ -24,7 +24,7 @@ from lab.world import Droplet as WorldDroplet
 from . import desired
 from .store import Store
 from .tables import Action, Droplet, Firewall, LoadBalancer
-from .transitions import DropletAction, Transitions
+from .transitions import DropletAction, Transitions, remaining
 
 log = logging.getLogger("lab.api")
 
@@ -174,9 +174,8 @@ class Reconciler:
         now, soonest = self.clock(), None
         for action_id, kind, droplet_id, started in waiting:
             action = self.transitions.actions[kind]
-            remaining = action.delay - (now - started).total_seconds()
-            if remaining > 0:
-                soonest = min(soonest or remaining, remaining)
+            if left := remaining(action.delay, started, now):
+                soonest = min(soonest or left, left)
                 continue
             droplet = world.droplets.get(droplet_id)
             with self._guard:
@@ -196,14 +195,14 @@ class Reconciler:
         try:
             # An action that ended between a pass's look at it and this worker's start is not done twice.
             with self.store.read() as db:
-                if db.scalar(_in_progress().where(Action.id == action_id)) is None:
-                    return
-            error = self._effect(kind, action, droplet)
-            self._finish(action_id, kind, action, droplet.id, error)
+                due = db.scalar(_in_progress().where(Action.id == action_id)) is not None
+            if due:
+                self._finish(action_id, kind, action, droplet.id, self._effect(kind, action, droplet))
         finally:
             with self._guard:
                 self._busy.discard(droplet.id)
-            self.wake()
+        # Not after an exception: what could not be written down (a full disk) is tried again at the next look.
+        self.wake()
 
     def _effect(self, kind: str, action: DropletAction, droplet: WorldDroplet) -> str:
         """Do it. What went wrong, or nothing."""

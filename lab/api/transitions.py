@@ -9,8 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from lab.world import Backend, Droplet
+
+
+def remaining(delay: float, since: datetime, now: datetime) -> float:
+    """Seconds left of ``delay``; none where the clock was set back, or a state would wait until it caught up."""
+    passed = (now - since).total_seconds()
+    return delay - passed if 0 <= passed < delay else 0.0
 
 
 @dataclass(frozen=True)

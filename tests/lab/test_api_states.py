@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from lab.api.limits import Limits
 from lab.api.record_only import RecordOnly
 from lab.api.store import Store
 from lab.api.transitions import DROPLET_ACTIONS, Transitions
@@ -202,6 +203,7 @@ def test_without_a_network_nothing_boots_and_what_waits_has_failed(lab, held):
     until(lambda: _wall(lab, wall)["status"] == "failed")
     at = f"/v2/load_balancers/{balancer['id']}"
     until(lambda: lab.ask("GET", at)["load_balancer"]["status"] == "errored")
+    assert lab.ask("GET", at)["load_balancer"]["message"] == "haproxy is not installed"
     assert ("boot", made["id"]) not in held.calls
     assert _droplet(lab, running["id"])["status"] == "active"
     lab.ask("DELETE", f"/v2/droplets/{made['id']}", expect=204)  # what takes away still works
@@ -269,6 +271,19 @@ def test_delays_follow_the_clock(tmp_path):
         assert made["certificate"]["state"] == "pending"
         clock.pass_by(15)
         assert lab.ask("GET", at)["certificate"]["state"] == "verified"
+
+
+def test_a_clock_set_back_stalls_nothing(tmp_path):
+    clock, delay = Clock(), replace(DROPLET_ACTIONS["reboot"], delay=1)
+    transitions = Transitions(actions={**DROPLET_ACTIONS, "reboot": delay}, load_balancer=1)
+    with cloud(tmp_path / "api.sqlite3", clock=clock, transitions=transitions, limits=Limits(60, 60)) as lab:
+        droplet, balancer = lab.droplet(), lab.balancer()
+        lab.ask("POST", f"/v2/droplets/{droplet['id']}/actions", {"type": "reboot"}, 201)
+        clock.pass_by(-3 * 365 * 86400)
+        lab.reconciler.wake()
+        until(lambda: _action(lab, droplet["id"])["status"] == "completed")
+        assert lab.ask("GET", f"/v2/load_balancers/{balancer['id']}")["load_balancer"]["status"] == "active"
+        assert int(lab.http.get("/v2/account").headers["ratelimit-remaining"]) > 50
 
 
 def test_a_busy_load_balancer_answers_403_until_its_change_stands(lab, held):
@@ -367,6 +382,22 @@ def test_members_of_a_load_balancer_follow_its_tag_and_leave_with_their_droplet(
         "POST", f"/v2/load_balancers/{named['id']}/droplets", {"droplet_ids": [elsewhere["id"]]}, 422
     )
     assert "VPC" in refused["message"]
+
+
+def test_an_effect_that_could_not_be_written_down_is_done_again(lab, held, monkeypatch):
+    real, tries = lab.reconciler._finish, []
+
+    def full(*arguments):
+        tries.append(arguments)
+        if len(tries) == 1:
+            raise OSError("no space left on device")
+        real(*arguments)
+
+    monkeypatch.setattr(lab.reconciler, "_finish", full)
+    made = lab.droplet(settle=False)
+    until(lambda: tries)
+    lab.reconciler.wake()
+    until(lambda: _droplet(lab, made["id"])["status"] == "active")
 
 
 def test_bursts_of_changes_are_one_network(lab, held):

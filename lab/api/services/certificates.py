@@ -15,6 +15,7 @@ from sqlalchemy import select
 from ..errors import conflict, forbidden, unprocessable
 from ..http import Call, Request, Service, iso
 from ..tables import Certificate, LoadBalancer
+from ..transitions import remaining
 
 service = Service()
 
@@ -76,7 +77,7 @@ def _dns_names(certificate: x509.Certificate) -> list[str]:
 
 
 def answer(call: Call, row: Certificate) -> dict[str, Any]:
-    verified = (call.now - row.created_at).total_seconds() >= call.transitions.certificate
+    pending = remaining(call.transitions.certificate, row.created_at, call.now)
     return {
         "id": row.id,
         "name": row.name,
@@ -84,7 +85,7 @@ def answer(call: Call, row: Certificate) -> dict[str, Any]:
         "sha1_fingerprint": row.sha1_fingerprint,
         "created_at": iso(row.created_at),
         "dns_names": row.dns_names,
-        "state": "verified" if verified else "pending",
+        "state": "pending" if pending else "verified",
         "type": row.type,
     }
 

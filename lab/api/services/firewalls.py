@@ -1,4 +1,7 @@
-"""Cloud firewalls. A rule keeps fields this API does not know; ports are answered as DigitalOcean answers them."""
+"""Cloud firewalls. A rule keeps fields this API does not know; ports are answered as DigitalOcean answers them.
+
+A failed one carries ``message``, which DigitalOcean's do not: why.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from .. import desired
 from ..errors import conflict, not_found, unprocessable
 from ..http import Call, Id, Request, Service, iso
 from ..tables import Droplet, Firewall, LoadBalancer
+from ..transitions import remaining
 from . import tags
 from .tags import Name as TagName
 
@@ -118,7 +122,7 @@ def answer(call: Call, row: Firewall) -> dict[str, Any]:
     made = call.world().firewalls[row.id]
     applied, members = set(row.applied_ids), made.droplet_ids
     stands = row.applied == desired.digest(made)
-    settled = stands and (call.now - row.changed_at).total_seconds() >= call.transitions.firewall
+    settled = stands and not remaining(call.transitions.firewall, row.changed_at, call.now)
     # Where the rules differ every member is waiting for them; otherwise those who came or went.
     coming = set() if settled else members if members == applied else members - applied
     leaving = set() if settled else (applied - members) & call.world().droplets.keys()
@@ -136,6 +140,7 @@ def answer(call: Call, row: Firewall) -> dict[str, Any]:
         "outbound_rules": row.outbound,
         "droplet_ids": row.droplet_ids,
         "tags": row.tags,
+        **({"message": row.error} if row.error else {}),
     }
 
 

@@ -1,4 +1,7 @@
-"""Load balancers. One that has not settled takes no change: 403, to be tried again."""
+"""Load balancers. One that has not settled takes no change: 403, to be tried again.
+
+An errored one carries ``message``, which DigitalOcean's do not: why.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from .. import desired
 from ..errors import forbidden, not_found, unprocessable
 from ..http import Call, Id, Port, Request, Service, iso
 from ..tables import Certificate, Droplet, LoadBalancer, Vpc
+from ..transitions import remaining
 from . import projects, tags, vpcs
 from .tags import Name as TagName
 
@@ -156,22 +160,23 @@ def answer(call: Call, row: LoadBalancer) -> dict[str, Any]:
         "project_id": projects.default_id(call),
         "droplet_ids": members,
         "tag": row.settings["tag"],
+        **({"message": row.error} if row.error else {}),
     }
 
 
 def _status(call: Call, row: LoadBalancer) -> str:
     if row.error:
         return "errored"
-    waited = (call.now - row.created_at).total_seconds() >= call.transitions.load_balancer
-    return "active" if row.activated_at and waited else "new"
+    waiting = remaining(call.transitions.load_balancer, row.created_at, call.now)
+    return "active" if row.activated_at and not waiting else "new"
 
 
 def _busy(call: Call, row: LoadBalancer) -> bool:
     """Its last change does not stand on the network yet. An errored one may be changed: that is the way out."""
     if row.error:
         return False
-    waited = (call.now - row.changed_at).total_seconds() >= call.transitions.load_balancer
-    return not waited or row.applied != desired.digest(call.world().load_balancers[row.id])
+    waiting = remaining(call.transitions.load_balancer, row.changed_at, call.now)
+    return bool(waiting) or row.applied != desired.digest(call.world().load_balancers[row.id])
 
 
 def _declare(call: Call, row: LoadBalancer, wanted: Declaration) -> None:
