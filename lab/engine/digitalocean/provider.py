@@ -126,7 +126,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self, request: provider_pb2.CheckRequest, context: grpc.ServicerContext
     ) -> provider_pb2.CheckResponse:
         wrong = endpoint_fault(wire.read(request.news).get("apiEndpoint"))
-        failures = [provider_pb2.CheckFailure(property="apiEndpoint", reason=wrong)] if wrong else []
+        failures = [provider_pb2.CheckFailure(reason=wrong)] if wrong else []
         return provider_pb2.CheckResponse(inputs=request.news, failures=failures)
 
     def DiffConfig(
@@ -169,9 +169,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         )
         return provider_pb2.CheckResponse(
             inputs=wire.write(fields.sealed(resource.fields, inputs)),
-            failures=[
-                provider_pb2.CheckFailure(property=where, reason=f"{where} {why}") for where, why in faults
-            ],
+            # The property is named in the sentence only: given apart, the engine would print its value, secret or not.
+            failures=[provider_pb2.CheckFailure(reason=f"{where} {why}") for where, why in faults],
         )
 
     @one_paragraph
