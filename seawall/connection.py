@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shlex
 import socket
 from collections.abc import Iterable, Mapping
@@ -110,8 +111,8 @@ def _options(arguments: str) -> dict[str, str]:
         if word == "-J":
             found["proxyjump"] = next(words, "none")
         elif word.startswith("-o"):
-            key, _, value = (word[2:] or next(words, "")).strip().replace(" ", "=", 1).partition("=")
-            found[key.lower()] = value
+            key, *value = re.split(r"[ =]", (word[2:] or next(words, "")).strip(), maxsplit=1)
+            found[key.lower()] = "".join(value)
     return found
 
 
