@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -35,6 +36,8 @@ import seawall_known_hosts as known_hosts
 COMMIT_CONFIRM = "/usr/local/lib/seawall/commit-confirm"
 TRY_FOR = 15  # seconds a new connection is given to get in
 BACK_WITHIN = 75  # seconds until the old settings answer again: the host's 45, and patience
+# What sshd says when it turns somebody away, among what it says of sessions that go well.
+REFUSAL = re.compile("not allowed|Unable to negotiate|no matching|Failed|refused|denied|error:|Invalid user")
 
 
 class ActionModule(ActionBase):
@@ -129,7 +132,7 @@ class ActionModule(ActionBase):
                 ok, said = _try(argv)
                 if ok or time.monotonic() > deadline:
                     return "" if ok else said
-                time.sleep(0.5)
+                time.sleep(1)
 
     def _put_back(self, result, refused, began):
         """Revert over the old connection if it lives, else wait for the host's timer; then say what happened."""
@@ -158,7 +161,10 @@ class ActionModule(ActionBase):
             "info",
         ]
         over_old = ["-o", f"ControlPath={self._control_path()}"]
-        _, host_says = _try(self._ssh(old, *over_old, command=log))
+        _, lines = _try(self._ssh(old, *over_old, command=log))
+        host_says = next(
+            (line for line in reversed(lines.splitlines()) if REFUSAL.search(line)), "nothing about it"
+        )
         _try(self._ssh(old, *over_old, command=revert))
         deadline = began + BACK_WITHIN
         what = result.get("what", self.module)
@@ -167,7 +173,7 @@ class ActionModule(ActionBase):
             if ok and not json.loads(said)["armed"]:
                 return (
                     f"{what}: refused, and put back. A new connection to port {self.port} was told: {refused} "
-                    f"sshd's log says: {host_says or 'nothing'}. The old settings have been in force again "
+                    f"sshd's log says: {host_says}. The old settings have been in force again "
                     f"since {time.monotonic() - began:.0f} s after the change. Correct the setting and run again."
                 )
             time.sleep(0.5)

@@ -47,7 +47,9 @@ def main():
         if options["stage"] == "request":
             module.exit_json(changed=True, request=request(options["key"], options["names"][0]))
         # Only what differs: an authority written anew makes every daemon that reads it look out of date.
-        host.install(host.changes([host.File(options[name], text.encode()) for name, text in options["pem"].items()]))
+        host.install(
+            host.changes([host.File(options[name], text.encode()) for name, text in options["pem"].items()])
+        )
         module.exit_json(changed=True)
     except host.HostError as error:
         module.fail_json(msg=str(error))
