@@ -311,11 +311,12 @@ def test_an_import_gives_what_a_program_would_have_to_say() -> None:
 
 plain = st.recursive(
     st.booleans() | st.text() | st.integers(-(2**53), 2**53) | st.just(UNKNOWN),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(min_size=1), inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1), inner, max_size=3),
+    max_leaves=8,
 )
 
 
-@given(st.dictionaries(st.text(min_size=1), plain))
+@given(st.dictionaries(st.text(min_size=1), plain, max_size=4))
 def test_properties_survive_the_wire(properties: dict[str, Any]) -> None:
     assert wire.read(wire.write(properties)) == properties
 
