@@ -68,8 +68,9 @@ class Reconciler:
 
     def wake(self) -> None:
         """Look again."""
-        self._idle.clear()
-        self._alarm.set()
+        with self._guard:
+            self._idle.clear()
+            self._alarm.set()
 
     def settled(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds until nothing is left to do now. False if something still is."""
@@ -87,8 +88,9 @@ class Reconciler:
             except Exception:  # a bug must not end the thread that everything waits for
                 log.exception("the reconciler's pass failed; it is tried again")
                 pause = RETRY
-            if converged and pause is None and not self._busy and not self._alarm.is_set():
-                self._idle.set()
+            with self._guard:
+                if converged and pause is None and not self._busy and not self._alarm.is_set():
+                    self._idle.set()
             look = self.transitions.look
             self._alarm.wait(look if pause is None else min(pause, look))
 
