@@ -24,8 +24,11 @@ class Unanswered(Exception):
     """The account could not be asked: one paragraph."""
 
 
-def client(token: str | None, address: str | None) -> Ask:
-    """A function that GETs a path of the API. ``Unanswered`` if there is no token, or no usable answer."""
+def client(token: str | None, address: str | None, transport: httpx.BaseTransport | None = None) -> Ask:
+    """A function that GETs a path of the API. ``Unanswered`` if there is no token, or no usable answer.
+
+    ``token`` and ``address`` come from the stack's settings and default to the provider's own variables.
+    """
     token = token or os.environ.get("DIGITALOCEAN_TOKEN") or os.environ.get("DIGITALOCEAN_ACCESS_TOKEN")
     address = (address or os.environ.get("DIGITALOCEAN_API_URL") or OFFICIAL).rstrip("/")
     if not token:
@@ -38,7 +41,7 @@ def client(token: str | None, address: str | None) -> Ask:
         base_url=address,
         headers={"Authorization": f"Bearer {token}"},
         timeout=TIMEOUT,
-        transport=httpx.HTTPTransport(retries=2),
+        transport=transport or httpx.HTTPTransport(retries=2),
     )
 
     def ask(path: str) -> dict[str, Any]:

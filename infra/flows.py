@@ -13,14 +13,24 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+)
 from pydantic.alias_generators import to_camel
 
 WORLD = ("0.0.0.0/0", "::/0")
 RESOLVERS = ("67.207.67.2/32", "67.207.67.3/32")
 """DigitalOcean's own, the same in every region (docs.digitalocean.com, "Networking details for Droplets")."""
+
+T = TypeVar("T")
 
 SENDERS = ("all", "loadbalancer", "administrators", "internet")
 """What ``from`` may name beside a tier."""
@@ -38,6 +48,13 @@ PURPOSE = {
     "time": {"123/udp", "4460/tcp"},
 }
 """The ports an endpoint is for: without this, ``to: time`` would be a door to the whole world on any port."""
+
+
+def some(items: T) -> T:
+    """``items``, if there are any. (pydantic's own length also complains when one of them is wrong.)"""
+    if not items:
+        raise ValueError("is empty, and at least one is needed")
+    return items
 
 
 class Port(NamedTuple):
@@ -88,7 +105,7 @@ class Flow(BaseModel):
 
     from_: str = Field(alias="from")
     to: str
-    ports: tuple[PortText, ...] = Field(min_length=1)
+    ports: Annotated[tuple[PortText, ...], AfterValidator(some)]
     reason: Text
     owner: Text
     review_by: date | None = None

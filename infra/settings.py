@@ -30,7 +30,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from infra import credentials
-from infra.flows import ENDPOINTS, Flow, Flows, faults
+from infra.flows import ENDPOINTS, Flow, Flows, faults, some
 
 PRIVATE = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
 TAKEN_PORTS = {22: "the port everybody tries", 80: "HTTP", 443: "HTTPS", 6514: "the log collector"}
@@ -188,7 +188,7 @@ class LetsEncryptCertificate(Model):
     """DigitalOcean obtains and renews it; the domains' DNS has to be with DigitalOcean."""
 
     kind: Literal["letsEncrypt"]
-    domains: tuple[Hostname, ...] = Field(min_length=1)
+    domains: Annotated[tuple[Hostname, ...], AfterValidator(some)]
 
 
 class Settings(Model):
@@ -198,9 +198,9 @@ class Settings(Model):
     vpc_range: Annotated[str, AfterValidator(_private_range)]
     trusted_ranges: tuple[Annotated[str, AfterValidator(_trusted_range)], ...]
     ssh_port: int = Field(default=2222, ge=1, le=65535)
-    administrators: tuple[Administrator, ...] = Field(min_length=1)
-    tiers: dict[str, Tier] = Field(min_length=1)
-    flows: tuple[Flow, ...] = Field(min_length=1)
+    administrators: Annotated[tuple[Administrator, ...], AfterValidator(some)]
+    tiers: Annotated[dict[str, Tier], AfterValidator(some)]
+    flows: Annotated[tuple[Flow, ...], AfterValidator(some)]
     domain: Hostname
     certificate: Annotated[
         CustomCertificate | LetsEncryptCertificate, Field(discriminator="kind"), BeforeValidator(_from_config)
