@@ -15,10 +15,9 @@ from pathlib import Path
 
 from lab import daemon
 from lab.backend import machines
-from lab.host import remembered
+from lab.host import patiently, remembered
 from lab.instance import DATA, Instance, allocate, check_name, find, forget, tag
 from lab.machines import groups
-from lab.machines.machine import patiently
 from lab.network import balancer, mirror, plan, router
 from lab.world import BackendError
 

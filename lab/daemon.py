@@ -7,6 +7,7 @@ over as they are.
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import sys
 import threading
@@ -14,13 +15,14 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
 
 from lab.api.app import create_app
 from lab.api.metadata import create_app as create_metadata_app
 from lab.api.store import Store
 from lab.backend import Machines
 from lab.host import remember
-from lab.instance import Instance
+from lab.instance import Instance, allocate
 from lab.network import mirror, plan, router
 from lab.network.relay import Relays
 
@@ -34,7 +36,7 @@ def serve(instance: Instance, token_file: Path, listener: socket.socket) -> None
     """Run until told to stop (SIGTERM). ``listener`` is the API's socket, already bound to its port."""
     with open(instance.data / LOCK, "w") as lock:
         flock(lock, LOCK_EX | LOCK_NB)
-        remember(instance.data / PID, _own_pid())
+        remember(instance.data / PID, os.getpid())
         router.ensure_core(instance)
         needs_mirror = mirror.use()
         relays = Relays(instance)
@@ -67,22 +69,12 @@ class Metadata:
         ).start()
 
 
-def _config(app: object) -> uvicorn.Config:
-    return uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="auto", timeout_graceful_shutdown=5
-    )  # type: ignore[arg-type]
-
-
-def _own_pid() -> int:
-    import os
-
-    return os.getpid()
+def _config(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
 
 
 def main(name: str, token_file: str, descriptor: str) -> None:
     """What ``control.start`` runs: the listening socket comes in as an inherited descriptor."""
-    from lab.instance import allocate
-
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     serve(allocate(name), Path(token_file), socket.socket(fileno=int(descriptor)))
 

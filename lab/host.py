@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_UN, flock
 from pathlib import Path
 
 from lab.world import BackendError
+
+POLL = 0.02
+"""Seconds between two looks at a condition that is waited for."""
 
 
 def run(*command: str | Path, stdin: str | None = None, why: str, timeout: float = 60.0) -> str:
@@ -86,3 +90,13 @@ def remembered(path: Path) -> int | None:
     except (FileNotFoundError, ValueError):
         return None
     return int(pid) if started(int(pid)) == since else None
+
+
+def patiently(done: Callable[[], bool], deadline: float) -> bool:
+    """Wait until ``done`` holds; False if it does not within ``deadline`` seconds."""
+    until = time.monotonic() + deadline
+    while not done():
+        if time.monotonic() > until:
+            return False
+        time.sleep(POLL)
+    return True

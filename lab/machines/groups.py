@@ -63,13 +63,13 @@ def limits(size: Size, hierarchy: Hierarchy) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Group:
-    """The control groups of one droplet (``name``) of one lab (``tag``)."""
+    """The control groups of one droplet or load balancer (``name``) of one lab (``tag``)."""
 
     tag: str
     name: str
 
-    def make(self, size: Size) -> list[Path]:
-        """Make the groups with the size's limits; return where a process must sign in to be in all of them."""
+    def make(self, size: Size | None = None) -> list[Path]:
+        """Make the groups, limited to a size if given; return where a process signs in to be in all of them."""
         doors = []
         for hierarchy in hierarchies():
             group = hierarchy.mount / "seawall" / self.tag / self.name
@@ -81,7 +81,7 @@ class Group:
                     ):  # a hybrid host's version 2 has no controllers to hand on
                         where = hierarchy.mount / ancestor / "cgroup.subtree_control"
                         where.write_text("+memory +cpu +pids")
-            for name, value in limits(size, hierarchy).items():
+            for name, value in (limits(size, hierarchy) if size else {}).items():
                 if (group / name).exists():
                     (group / name).write_text(value)
             doors.append(group / "machine" / "cgroup.procs")

@@ -12,13 +12,11 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.host import remember, remembered, run, succeeds, write_whole
+from lab.host import patiently, remember, remembered, run, succeeds, write_whole
 from lab.instance import Instance
 from lab.machines.groups import Group
 from lab.network.plan import MIRROR, Link
@@ -29,18 +27,6 @@ BOOT_DEADLINE = 60.0
 
 SHUTDOWN_DEADLINE = 90.0
 """Seconds an orderly shutdown may take before the plug is pulled: systemd's own patience with one service."""
-
-POLL = 0.02
-
-
-def patiently(done: Callable[[], bool], deadline: float) -> bool:
-    """Wait until ``done`` holds; False if it does not within ``deadline`` seconds."""
-    until = time.monotonic() + deadline
-    while not done():
-        if time.monotonic() > until:
-            return False
-        time.sleep(POLL)
-    return True
 
 
 @dataclass(frozen=True)
@@ -120,7 +106,7 @@ class Machine:
                 start_new_session=True,
             )
         remember(self.folder / "supervisor", process.pid)
-        up = patiently(lambda: process.poll() is not None or self._init() is not None, BOOT_DEADLINE)
+        up = patiently(lambda: process.poll() is not None or self.init() is not None, BOOT_DEADLINE)
         if not up or process.poll() is not None:
             self.halt()
             raise BackendError(
@@ -141,11 +127,11 @@ class Machine:
 
     def reboot(self) -> None:
         """Ask the machine's systemd to reboot; returns once a new one runs."""
-        before = self._init()
+        before = self.init()
         if before is None:
             raise BackendError(f"Droplet {self.id} can't reboot: it does not run. Power it on instead.")
         os.kill(before, signal.SIGINT)  # to systemd: Ctrl-Alt-Del
-        if not patiently(lambda: self._init() not in (None, before), SHUTDOWN_DEADLINE):
+        if not patiently(lambda: self.init() not in (None, before), SHUTDOWN_DEADLINE):
             raise BackendError(
                 f"Droplet {self.id} did not come back from its reboot within {SHUTDOWN_DEADLINE:.0f} s. "
                 f"Its console's last lines: {self._last_lines()}. Power-cycle it."
@@ -219,7 +205,7 @@ class Machine:
             "--capability=CAP_NET_ADMIN",
         ]
 
-    def _init(self) -> int | None:
+    def init(self) -> int | None:
         """The pid of the machine's systemd, once it has begun its work."""
         for pid in self.group.processes():
             with contextlib.suppress(OSError):

@@ -16,9 +16,8 @@ import subprocess
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 
-from lab.host import locked, remember, remembered, write_whole
+from lab.host import locked, patiently, remember, remembered, write_whole
 from lab.machines import image, sources
-from lab.machines.machine import patiently
 from lab.world import BackendError
 
 USER = "apt-cacher-ng"

@@ -33,20 +33,20 @@ ROUTING = (
 def ensure_core(instance: Instance) -> None:
     """The router, this machine's link to it, and the namespace ``outside``."""
     core, outside = instance.namespace("core"), instance.namespace("outside")
-    _make(core, ROUTING, plan.core_rules(instance, ()))
+    make_namespace(core, ROUTING, plan.core_rules(instance, ()))
     own = [instance.address(plan.ROUTER), instance.address(plan.MIRROR), *plan.RESOLVERS]
     batch(core, ["link set lo up", *(f"address replace {address}/32 dev lo" for address in own)])
     # Where no one lives, packets vanish: nothing answers for the world, as with a firewall's drop.
     batch(core, ["route replace blackhole default"])
     host = f"sw{instance.tag}"
-    if not Path(f"/sys/class/net/{host}").exists() or not _has(core, "host"):
+    if not Path(f"/sys/class/net/{host}").exists() or not has_link(core, "host"):
         succeeds("ip", "link", "delete", host)
         run("ip", "link", "add", host, "type", "veth", "peer", "name", "host", "netns", core,
             why="link itself to the lab")  # fmt: skip
     _end(core, "host", instance, plan.ADMINISTRATOR)
     batch(None, _client(instance, host, plan.ADMINISTRATOR, instance.public_range))
-    _make(outside)
-    if not _has(outside, "eth0"):
+    make_namespace(outside)
+    if not has_link(outside, "eth0"):
         succeeds("ip", "-n", core, "link", "delete", "outside")
         run("ip", "link", "add", "outside", "netns", core, "type", "veth", "peer", "name", "eth0", "netns", outside,
             why="make the lab's outside")  # fmt: skip
@@ -57,9 +57,9 @@ def ensure_core(instance: Instance) -> None:
 def ensure_region(instance: Instance, region: str) -> None:
     """A region's namespace, closed until its first rule set, and its link to the core."""
     core, here = instance.namespace("core"), instance.namespace(region)
-    _make(here, ROUTING, plan.region_rules(region, ()))
+    make_namespace(here, ROUTING, plan.region_rules(region, ()))
     batch(here, ["link set lo up", f"address replace {plan.METADATA}/32 dev lo"])
-    if not _has(here, "core") or not _has(core, region):
+    if not has_link(here, "core") or not has_link(core, region):
         succeeds("ip", "-n", core, "link", "delete", region)
         run("ip", "link", "add", region, "netns", core, "type", "veth", "peer", "name", "core", "netns", here,
             why=f"link region {region} to the core")  # fmt: skip
@@ -165,7 +165,7 @@ def _setns(descriptor: int) -> None:
         raise OSError(ctypes.get_errno(), "setns")
 
 
-def _make(namespace: str, settings: Iterable[str] = (), closed: str = "") -> None:
+def make_namespace(namespace: str, settings: Iterable[str] = (), closed: str = "") -> None:
     """Make a namespace with kernel settings that its links will inherit, and with rules before it has any link."""
     if not succeeds(*inside(namespace), "true"):  # a file without a namespace is left by a machine's restart
         (NAMESPACES / namespace).unlink(missing_ok=True)
@@ -176,7 +176,7 @@ def _make(namespace: str, settings: Iterable[str] = (), closed: str = "") -> Non
         rules(namespace, closed)
 
 
-def _has(namespace: str, link: str) -> bool:
+def has_link(namespace: str, link: str) -> bool:
     return succeeds("ip", "-n", namespace, "link", "show", link)
 
 
