@@ -98,7 +98,7 @@ class TestTheLab:
 
     def test_droplets(self, built):
         found = built.of("Droplet")
-        assert list(found) == ["app-1", "app-2", "logs-1"]
+        assert sorted(found) == ["app-1", "app-2", "logs-1"]
         assert {k: v for k, v in found["app-1"].items() if k not in ("userData", "vpcUuid")} == {
             "name": "app-1",
             "region": "fra1",
