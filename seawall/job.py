@@ -148,8 +148,7 @@ def set_up(progress: Progress) -> None:
         packages.install(phase.now)
         phase.done(f"installed {', '.join(missing)}" if missing else "nothing to install")
     with progress.phase("engine") as phase, _explained():
-        if choose.toolchain().engine.origin == "built":
-            build.ensure_engine(phase.now)
+        build.ensure_engine(phase.now)
         phase.done(str(choose.toolchain()))
     with progress.phase("image") as phase, _explained():
         phase.done(image.root("debian-12-x64", phase.now).parent.name)

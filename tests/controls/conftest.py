@@ -10,6 +10,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,17 +56,27 @@ def pytest_configure(config: pytest.Config) -> None:
 # --- Hosts ----------------------------------------------------------------------------------------------
 
 
+def _plain(value: dict) -> Any:
+    """Ansible marks what came from elsewhere as unsafe to template; nothing is templated here."""
+    return value.get("__ansible_unsafe", value)
+
+
 def inventory(config: pytest.Config) -> dict:
     """The inventory as Ansible lists it."""
     if path := config.getoption("--hosts-file"):
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(), object_hook=_plain)
     source = ["-i", config.getoption("--inventory")] if config.getoption("--inventory") else []
     listed = subprocess.run(
         ["ansible-inventory", *source, "--list"], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
     if listed.returncode:
         raise Problem(f"The inventory could not be read: {' '.join(listed.stderr.split())}")
-    return json.loads(listed.stdout)
+    return json.loads(listed.stdout, object_hook=_plain)
+
+
+def _plain(held: dict) -> dict | str:
+    """Ansible lists what an inventory plugin said as ``{"__ansible_unsafe": text}``: text never to be templated."""
+    return held["__ansible_unsafe"] if held.keys() == {"__ansible_unsafe"} else held
 
 
 def machines(config: pytest.Config) -> dict[str, Machine]:
