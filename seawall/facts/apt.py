@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -44,5 +43,5 @@ def parse(text: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
         name, _, value = line.partition(" ")
-        found.setdefault(name, []).append(" ".join(shlex.split(value.rstrip(";"))))
+        found.setdefault(name, []).append(value.removesuffix(";").strip('"'))
     return found

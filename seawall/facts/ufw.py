@@ -35,6 +35,7 @@ class Ufw:
 
     def __init__(self, host: Machine) -> None:
         self.host = host
+        self._rules: dict[str, list[list[str]]] = {}
 
     @cached_property
     def status(self) -> dict[str, str]:
@@ -43,7 +44,11 @@ class Ufw:
         return dict(line.split(": ", 1) for line in lines if re.match(r"[A-Z]\w+( \w+)?: ", line))
 
     def _kernel(self, family: str) -> list[list[str]]:
-        return [shlex.split(line) for line in self.host.run(f"{family} -S").stdout.splitlines()]
+        if family not in self._rules:
+            self._rules[family] = [
+                shlex.split(line) for line in self.host.run(f"{family} -S").stdout.splitlines()
+            ]
+        return self._rules[family]
 
     def policy(self, family: str, chain: str) -> str:
         """What happens to packets no rule speaks of: ``DROP``, ``ACCEPT``."""

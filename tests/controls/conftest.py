@@ -10,9 +10,9 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
+from paramiko import SSHException
 
 from seawall import findings
 from seawall.connection import Unreachable, connect, routes
@@ -54,11 +54,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 # --- Hosts ----------------------------------------------------------------------------------------------
-
-
-def _plain(value: dict) -> Any:
-    """Ansible marks what came from elsewhere as unsafe to template; nothing is templated here."""
-    return value.get("__ansible_unsafe", value)
 
 
 def inventory(config: pytest.Config) -> dict:
@@ -197,7 +192,7 @@ def _finding(
             pass
         case pytest.skip.Exception():
             status, reason = Status.NOT_APPLICABLE, str(error)
-        case Unreachable():
+        case Unreachable() | TimeoutError() | SSHException():
             status, reason = Status.UNKNOWN, str(error)
         case Deviation():
             status, expected, seen = Status.FAIL, error.expected, error.seen
