@@ -69,13 +69,14 @@ def locked(path: Path) -> Iterator[None]:
 def started(pid: int) -> str | None:
     """When a process started, in clock ticks since boot: with its pid, its identity. None if there is none.
 
-    A zombie counts as gone: it runs nothing and holds nothing.
+    A zombie counts as gone: it runs nothing and holds nothing, once its last thread has ended.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] == "Z" else fields[19]
+    state, threads, since = fields[0], int(fields[17]), fields[19]
+    return None if state == "Z" and threads <= 1 else since
 
 
 def remember(path: Path, pid: int) -> None:

@@ -83,7 +83,8 @@ class Balancer:
 
     def make(self, links: tuple[plan.Link, plan.Link], region: str, settings: dict[str, str]) -> None:
         """Serve by ``settings`` (file name → text): start, or reload if they changed, or leave alone."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.folder.parent, self.folder):
+            folder.mkdir(mode=0o700, exist_ok=True)
         self._link(links, region)
         master = remembered(self.folder / "master")
         if master and self._settings() == settings:
