@@ -26,6 +26,8 @@ def with_first_contacts(text: str, first_contacts: dict[str, str]) -> str:
 
 
 class ActionModule(ActionBase):
+    _requires_connection = False
+
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         hosts = task_vars["hostvars"]

@@ -1,0 +1,200 @@
+"""Droplets for the roles' tests, made as `infra/` makes them: through the lab's API, with first-contact user data.
+
+Two web hosts and a collector in one VPC, no cloud firewall, and a hand-written inventory with the variables that
+the inventory plugin gives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from lab import control
+
+TIERS = {"app-1": "web", "app-2": "web", "logs-1": "logs"}
+VPC = "10.77.0.0/20"
+WORLD = ["0.0.0.0/0", "::/0"]
+RESOLVERS = ["67.207.67.2/32", "67.207.67.3/32"]
+
+USER_DATA = """#cloud-config
+groups: [sshusers]
+users:
+  - name: ops
+    ssh_authorized_keys: ["{administrator}"]
+    sudo: "ALL=(ALL) NOPASSWD:ALL"
+    shell: /bin/bash
+    groups: [sshusers]
+disable_root: true
+ssh_pwauth: false
+ssh_deletekeys: true
+ssh_keys:
+  ed25519_private: |
+{private}
+  ed25519_public: "{public}"
+write_files:
+  - path: /etc/ssh/sshd_config.d/00-seawall-first-contact.conf
+    content: "Port 2222\\nPermitRootLogin no\\nPasswordAuthentication no\\n"
+"""
+
+
+class RolesLab:
+    """A running lab with the droplets of ``TIERS``; ``inventory`` is the file to give to Ansible."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.directory = scratch
+        self.instance = f"test-roles-{os.getpid()}"
+        self.inventory = scratch / "inventory.json"
+        self.key = _keypair(scratch / "administrator")
+        self.host_keys = {name: _keypair(scratch / f"host-{name}") for name in TIERS}
+        token = "dop_v1_" + secrets.token_hex(32)
+        fd = os.open(scratch / "token", os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(fd, "w") as out:
+            out.write(token)
+        self.lab = control.start(self.instance, scratch / "token")
+        self.api = httpx.Client(
+            base_url=self.lab["api"], headers={"Authorization": f"Bearer {token}"}, timeout=60
+        )
+
+    def build(self) -> None:
+        """Create the droplets and wait until each answers; then write the inventory."""
+        network = {"name": "roles", "region": "fra1", "ip_range": VPC}
+        vpc = self.api.post("/v2/vpcs", json=network).raise_for_status().json()["vpc"]["id"]
+        self.ids = {name: self._create(name, vpc) for name in TIERS}
+        addresses = {name: self._addresses(name) for name in TIERS}
+        hosts = {name: self._variables(name, addresses) for name in TIERS}
+        groups = {
+            "web": {"hosts": {name: {} for name, serves in TIERS.items() if serves == "web"}},
+            "collectors": {"hosts": {name: {} for name, serves in TIERS.items() if serves == "logs"}},
+        }
+        self.inventory.write_text(json.dumps({"all": {"hosts": hosts, "children": groups}}))
+
+    def restart(self, name: str) -> None:
+        """Reboot a droplet as its owner would, through the API; returns once that has been done."""
+        body = {"type": "reboot"}
+        action = (
+            self.api.post(f"/v2/droplets/{self.ids[name]}/actions", json=body)
+            .raise_for_status()
+            .json()["action"]
+        )
+        deadline = time.monotonic() + 90
+        while (
+            status := self.api.get(f"/v2/actions/{action['id']}").json()["action"]["status"]
+        ) == "in-progress":
+            assert time.monotonic() < deadline, f"{name} has not restarted after 90 s"
+            time.sleep(0.2)
+        assert status == "completed", status
+
+    def _create(self, name: str, vpc: str) -> int:
+        host_key = self.host_keys[name]
+        private = "".join(f"    {line}\n" for line in host_key.read_text().splitlines()).rstrip()
+        data = USER_DATA.format(administrator=_public(self.key), private=private, public=_public(host_key))
+        droplet = {"name": name, "region": "fra1", "size": "s-1vcpu-1gb", "image": "debian-12-x64"}
+        body = {**droplet, "vpc_uuid": vpc, "user_data": data}
+        return self.api.post("/v2/droplets", json=body).raise_for_status().json()["droplet"]["id"]
+
+    def _addresses(self, name: str) -> dict[str, str]:
+        """public and private address, once the droplet is up and an administrator gets in."""
+        deadline = time.monotonic() + 180
+        while time.monotonic() < deadline:
+            droplet = self.api.get(f"/v2/droplets/{self.ids[name]}").raise_for_status().json()["droplet"]
+            found = {each["type"]: each["ip_address"] for each in droplet["networks"]["v4"]}
+            if droplet["status"] == "active" and self._gets_in(found["public"]):
+                return found
+            time.sleep(0.5)
+        raise AssertionError(f"{name} does not answer on port 2222 within 180 s")
+
+    def _gets_in(self, address: str) -> bool:
+        options = [
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "BatchMode=yes",
+            "ConnectTimeout=3",
+        ]
+        argv = ["ssh", "-q", "-i", str(self.key), *(word for one in options for word in ("-o", one))]
+        argv += ["-p", "2222", f"ops@{address}", "sudo cloud-init status --wait"]
+        return subprocess.run(argv, capture_output=True, timeout=120, check=False).returncode == 0
+
+    def _variables(self, name: str, addresses: dict[str, dict[str, str]]) -> dict:
+        aliases = {each: f"{each}.{self.ids[each]}" for each in TIERS}
+        collector = addresses["logs-1"]["private"]
+        senders = [each for each, serves in TIERS.items() if serves == "web"]
+        rules = [
+            _rule("in", "tcp", "2222", [self.lab["outside"]], "administration"),
+            _rule("out", "tcp", "80", WORLD, "packages"),
+            _rule("out", "tcp", "443", WORLD, "packages"),
+            _rule("out", "udp", "53", RESOLVERS, "names"),
+            _rule("out", "tcp", "53", RESOLVERS, "names"),
+        ]
+        if TIERS[name] == "web":
+            rules += [_rule("in", "tcp", "443", [VPC], "TLS to the application")]
+            rules += [_rule("out", "tcp", "6514", [f"{collector}/32"], "log lines")]
+        else:
+            rules += [
+                _rule(
+                    "in", "tcp", "6514", [f"{addresses[each]['private']}/32" for each in senders], "log lines"
+                )
+            ]
+        known = self.directory / "known_hosts"
+        return {
+            "ansible_host": addresses[name]["public"],
+            "ansible_port": 2222,
+            "ansible_user": "ops",
+            "ansible_ssh_private_key_file": str(self.key),
+            "ansible_ssh_common_args": f"-o HostKeyAlias={aliases[name]} -o UserKnownHostsFile={known} "
+            "-o StrictHostKeyChecking=yes",
+            "seawall_name": name,
+            "seawall_tier": name.partition("-")[0],
+            "seawall_serves": [TIERS[name]],
+            "seawall_private_ip": addresses[name]["private"],
+            "seawall_public_ip": addresses[name]["public"],
+            "seawall_vpc_range": VPC,
+            "seawall_host_key_alias": aliases[name],
+            "seawall_first_contact_host_key": _public(self.host_keys[name]),
+            "seawall_trusted_ranges": [self.lab["outside"]],
+            "sshd_port": 2222,
+            "accounts_administrators": [{"name": "ops", "public_keys": [_public(self.key)]}],
+            "ufw_rules": rules,
+            "rsyslog_collector_address": collector,
+            "rsyslog_collector_name": aliases["logs-1"],
+            "rsyslog_clients": [aliases[each] for each in senders],
+            "expected_listeners": [],
+        }
+
+
+@contextlib.contextmanager
+def running(scratch: Path) -> Iterator[RolesLab]:
+    """A lab for as long as the block runs; nothing of it is left afterwards."""
+    lab = RolesLab(scratch)
+    try:
+        lab.build()
+        yield lab
+    finally:
+        left = control.purge(lab.instance)
+        assert left == [], left
+
+
+def _rule(direction: str, protocol: str, ports: str, addresses: list[str], comment: str) -> dict:
+    return {
+        "direction": direction,
+        "protocol": protocol,
+        "ports": ports,
+        "addresses": addresses,
+        "comment": comment,
+    }
+
+
+def _keypair(path: Path) -> Path:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], check=True)
+    return path
+
+
+def _public(path: Path) -> str:
+    return " ".join(path.with_name(path.name + ".pub").read_text().split()[:2])
