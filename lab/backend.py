@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from lab.instance import Instance
-from lab.machines import image
+from lab.machines import groups, image
 from lab.machines.machine import Machine
 from lab.network import balancer, plan, router
 from lab.world import BackendError, Droplet, World
@@ -88,7 +88,7 @@ class Machines:
 
 
 def machines(instance: Instance) -> list[Machine]:
-    """Every machine that has a folder, running or not."""
-    if not instance.droplets.exists():
-        return []
-    return [Machine(instance, int(path.name)) for path in instance.droplets.iterdir() if path.name.isdigit()]
+    """Every machine that has a folder or a process."""
+    folders = {path.name for path in instance.droplets.iterdir()} if instance.droplets.exists() else set()
+    found = {int(name) for name in folders | groups.names(instance.tag) if name.isdigit()}
+    return [Machine(instance, number) for number in sorted(found)]

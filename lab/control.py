@@ -55,14 +55,15 @@ def stop(name: str) -> None:
 
 def purge(name: str) -> list[str]:
     """Remove all of an instance, pulling the plug on its machines. Returns what is left: nothing, if all went well."""
-    if instance := find(name):
-        _end_daemon(instance)
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda machine: machine.destroy(), machines(instance)))
-        balancer.stop_all(instance)
-        router.remove(instance)
-        mirror.release()
-        forget(instance)
+    # What is removed is found by the name alone: a lab whose record is gone can be purged too.
+    instance = find(name) or Instance(check_name(name), api_port=0, public_range="0.0.0.0/24")
+    _end_daemon(instance)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda machine: machine.destroy(), machines(instance)))
+    balancer.stop_all(instance)
+    router.remove(instance)
+    mirror.release()
+    forget(instance)
     return check(name)
 
 

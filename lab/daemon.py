@@ -38,7 +38,7 @@ def serve(instance: Instance, token_file: Path, listener: socket.socket) -> None
         flock(lock, LOCK_EX | LOCK_NB)
         remember(instance.data / PID, os.getpid())
         router.ensure_core(instance)
-        needs_mirror = mirror.use()
+        mirror.use()
         relays = Relays(instance)
         store = Store(instance.database)
         store.open_account(token_file.read_text().strip(), instance.public_range)
@@ -50,7 +50,6 @@ def serve(instance: Instance, token_file: Path, listener: socket.socket) -> None
         relays.close()
         store.close()
         log.info("stopped; machines run on")
-        del needs_mirror
 
 
 class Metadata:

@@ -25,7 +25,7 @@ def run(*command: str | Path, stdin: str | None = None, why: str, timeout: float
         )
     except FileNotFoundError:
         raise BackendError(
-            f"This machine could not {why}: `{words[0]}` is not installed. `python -m lab doctor` names the "
+            f"This machine could not {why}: `{words[0]}` is not installed. `seawall doctor` names the "
             "Debian packages the lab needs and the command that installs them."
         ) from None
     except subprocess.TimeoutExpired:

@@ -107,6 +107,11 @@ class Group:
                     parent.rmdir()
 
 
+def names(tag: str) -> set[str]:
+    """The names of a lab's groups that exist."""
+    return {child.name for place in left(tag) for child in place.iterdir() if child.is_dir()}
+
+
 def left(tag: str) -> list[Path]:
     """Groups of a lab that exist."""
     return [place for h in hierarchies() if (place := h.mount / "seawall" / tag).exists()]

@@ -16,7 +16,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.host import patiently, remember, remembered, run, succeeds, write_whole
+from lab.host import patiently, run, succeeds, write_whole
 from lab.instance import Instance
 from lab.machines.groups import Group
 from lab.network.plan import MIRROR, Link
@@ -95,7 +95,6 @@ class Machine:
         }
         for name, content in commands.items():
             write_whole(self.folder / name, content)
-        (self.folder / "booted").unlink(missing_ok=True)
         with open(self.console, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as console:
             process = subprocess.Popen(
                 ["/bin/sh", str(Path(__file__).with_name("supervise.sh")), *self._command(droplet)],
@@ -105,7 +104,6 @@ class Machine:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        remember(self.folder / "supervisor", process.pid)
         up = patiently(lambda: process.poll() is not None or self.init() is not None, BOOT_DEADLINE)
         if not up or process.poll() is not None:
             self.halt()
@@ -118,10 +116,9 @@ class Machine:
 
     def stop(self, *, force: bool = False) -> None:
         """An orderly shutdown, the plug pulled if it takes too long (or at once, by ``force``)."""
-        supervisor = remembered(self.folder / "supervisor")
-        if supervisor and not force:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(supervisor, signal.SIGTERM)
+        init = self.init()
+        if init and not force:
+            os.kill(init, signal.SIGRTMIN + 4)  # to systemd: power off
             patiently(lambda: not self.running(), SHUTDOWN_DEADLINE)
         self.halt()
 
@@ -131,7 +128,8 @@ class Machine:
         if before is None:
             raise BackendError(f"Droplet {self.id} can't reboot: it does not run. Power it on instead.")
         os.kill(before, signal.SIGINT)  # to systemd: Ctrl-Alt-Del
-        if not patiently(lambda: self.init() not in (None, before), SHUTDOWN_DEADLINE):
+        patiently(lambda: not self.running() or self.init() not in (None, before), SHUTDOWN_DEADLINE)
+        if self.init() in (None, before):
             raise BackendError(
                 f"Droplet {self.id} did not come back from its reboot within {SHUTDOWN_DEADLINE:.0f} s. "
                 f"Its console's last lines: {self._last_lines()}. Power-cycle it."

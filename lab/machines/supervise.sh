@@ -14,7 +14,6 @@ done <groups
 region=$(cat region)
 namespace=$(cat namespace)
 
-trap 'kill -TERM "$machine" 2>/dev/null' TERM
 while :; do
     # A link goes before its namespace: removing only the namespace would take the link away some time later.
     for port in $(cat ports); do
@@ -22,15 +21,8 @@ while :; do
     done
     ip netns delete "$namespace" 2>/dev/null
     ip netns add "$namespace" && ip -n "$region" -batch links || exit 1
-    "$@" </dev/null &
-    machine=$!
-    : >booted
-    while :; do
-        wait "$machine"
-        ended=$?
-        # `wait` also returns when the trap has run; the machine's end is when the process is gone.
-        kill -0 "$machine" 2>/dev/null || break
-    done
+    "$@" </dev/null
+    ended=$?
     # systemd-nspawn's word for "the machine asked to be rebooted".
     [ "$ended" = 133 ] || exit "$ended"
 done

@@ -196,7 +196,7 @@ def stop_all(instance: Instance) -> None:
 
 
 def existing(instance: Instance) -> set[str]:
-    """The ids of load balancers that have a folder, whether they run or not."""
+    """The ids of load balancers that have a folder, running or not."""
     return {path.name for path in instance.balancers.iterdir()} if instance.balancers.exists() else set()
 
 

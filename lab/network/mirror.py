@@ -49,12 +49,10 @@ def _own() -> Path:
     return image.cache().parent / "mirror"
 
 
-def use() -> int:
-    """Declare that this process needs the mirror until it ends. Returns a descriptor to hold on to."""
+def use() -> None:
+    """Declare that this process needs the mirror. The kernel takes it back when the process ends, however it does."""
     _own().mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(_own() / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    flock(descriptor, LOCK_SH)
-    return descriptor
+    flock(os.open(_own() / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), LOCK_SH)
 
 
 def ensure() -> Path:

@@ -229,6 +229,9 @@ def core_rules(instance: Instance, everyone: Iterable[Station]) -> str:
         "type filter hook forward priority filter; policy drop;",
         "meta nfproto != ipv4 drop",
         "iifname . ip saddr != @sources drop",
+        "ct state established,related accept",
+        # This machine is a client of its droplets and serves them nothing, whatever else listens on it.
+        f"ip daddr {instance.address(ADMINISTRATOR)} drop",
         f"ip daddr {instance.public_range} accept",
         "}",
         "chain input {",

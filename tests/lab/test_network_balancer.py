@@ -142,6 +142,7 @@ def test_port_80_redirects_and_every_other_is_silent(lab: Lab, certificate: Cert
         assert lab.probe("outside", address, port) == "silence"
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 def test_policies_are_digitaloceans(lab: Lab, certificate: Certificate) -> None:
     address = stand(lab, certificate)
     assert _handshake(address, ssl.TLSVersion.TLSv1_3)
