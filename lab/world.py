@@ -144,7 +144,7 @@ class Backend(Protocol):
     kind: str  # "machines" or "record-only", told by GET /v2/account's team name and `lab status`
 
     def network(self, world: World) -> None:
-        """Make namespaces, links, addresses, firewalls and load balancers agree with ``world``, atomically per region."""
+        """Make namespaces, links, addresses, firewalls and load balancers be as in ``world``, atomically per region."""
 
     def boot(self, droplet: Droplet) -> None:
         """Build the root if there is none, start the machine, return once its links are up. Call ``network`` first."""

@@ -216,7 +216,7 @@ def guarded(run: Callable[[], Any]) -> int:
         typer.echo("seawall: stopped; nothing more was changed.", err=True)
         return UNABLE
     except TyperException as wrong:
-        wrong.show()
+        typer.echo(f"seawall: {wrong.format_message()} `seawall --help` lists what there is.", err=True)
         return USAGE
     except KeyboardInterrupt:
         typer.echo("seawall: interrupted. Run the same command again to pick up what is left.", err=True)

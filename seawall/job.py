@@ -138,10 +138,9 @@ def check_controls(session: Session, hosts: list[str]) -> Outcome:
 
 def set_up(progress: Progress) -> None:
     """Bring what the lab needs onto this machine: Debian packages, engine, droplet image. Kept in the user's cache."""
-    from lab.machines import image
-
     from lab import packages
     from lab.engine import build, choose
+    from lab.machines import image
 
     with progress.phase("packages") as phase, _explained():
         missing = packages.missing()
@@ -182,8 +181,13 @@ def take_down(session: Session) -> None:
     """Destroy through Pulumi; then, of the lab, remove and prove removed every trace on this machine."""
     progress = session.progress
     if session.lab or not session.stack.is_lab:
-        with progress.phase("destroy") as phase:
-            _destroy(session, phase)
+        try:
+            with progress.phase("destroy") as phase:
+                _destroy(session, phase)
+        except Problem as problem:
+            if not session.stack.is_lab:
+                raise
+            progress.note(f"  {problem} The lab goes all the same, with everything in it.")
     if session.stack.is_lab:
         from lab import control
 

@@ -48,7 +48,7 @@ def play(
         if task := re.match(r"^(?:TASK|RUNNING HANDLER|PLAY) \[(.*?)\]", line):
             phase.now(task[1])
 
-    command = ["ansible-playbook", CHECKOUT / "playbooks" / f"{name}.yml", *options]
+    command = ["ansible-playbook", f"{CHECKOUT}/playbooks/{name}.yml", *options]
     ended = run(command, {**environment, "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}, log, follow)
     found = recaps(ended.lines)
     if ended.code:

@@ -38,7 +38,7 @@ def secrets_and_login(where: Places) -> None:
         )
 
 
-def settings(stack: Stack, lab: Mapping[str, str]) -> None:
+def settings(stack: Stack, lab: Mapping[str, object]) -> None:
     """The stack's settings from the lab's example, with this machine's addresses filled in. An existing file stays.
 
     Pulumi adds the state's salt to this file, which belongs to this checkout's passphrase alone: that is why the

@@ -18,7 +18,14 @@ from pathlib import Path
 
 from tests.e2e.world import CHECKOUT, World
 
-LIMITS = {"up": 180.0, "unchanged up": 45.0, "create to ssh": 10.0, "down": 20.0, "droplet": 100.0, "API": 150.0}
+LIMITS = {
+    "up": 180.0,
+    "unchanged up": 45.0,
+    "create to ssh": 10.0,
+    "down": 20.0,
+    "droplet": 100.0,
+    "API": 150.0,
+}
 """What issue and README promise: seconds, and MiB for the last two."""
 
 
@@ -39,14 +46,23 @@ def ssh_floor(world: World, name: str, times: int = 5) -> float:
         f' print(json.dumps(hosts.ssh_command(hosts.hosts(o)["{name}"], places.places(), ["true"])))\''
     )
     words = json.loads(command.stdout)
-    return statistics.median(timed(lambda: subprocess.run(words, capture_output=True, text=True))[0] for _ in range(times))
+    once = lambda: subprocess.run(words, capture_output=True, text=True)  # noqa: E731
+    return statistics.median(timed(once)[0] for _ in range(times))
 
 
-def idle_memory(world: World, name: str) -> float:
-    """MiB a droplet holds without page cache, as its own cgroup counts it."""
-    from lab import control
-
-    return control.memory(world.instance)[name] / 2**20
+def idle_memory(status: dict) -> float:
+    """MiB that processes of the stack's first droplet hold, by proportional set size: shared pages counted once."""
+    machine = status["machines"][0]
+    mark = f"{status['instance']}/droplets/{machine}/"
+    total = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (folder / "mountinfo").read_text():
+                rollup = (folder / "smaps_rollup").read_text()
+                total += int(rollup.partition("Pss:")[2].split()[0])
+        except OSError:
+            continue
+    return total / 1024
 
 
 def resident(pid: int) -> float:
@@ -71,7 +87,7 @@ def main() -> None:
         floor = ssh_floor(world, "app-1")
         status = json.loads(world.by_hand("python -m lab status").stdout)
         rows += [("up", cold, "s"), ("unchanged up", unchanged, "s")]
-        rows += [("droplet", idle_memory(world, "app-1"), "MiB"), ("API", resident(status["pid"]), "MiB")]
+        rows += [("droplet", idle_memory(status), "MiB"), ("API", resident(status["pid"]), "MiB")]
     finally:
         gone, _ = timed(lambda: world.seawall("down"))
         (CHECKOUT / f"Pulumi.{world.stack}.yaml").unlink(missing_ok=True)
@@ -79,7 +95,7 @@ def main() -> None:
 
     print(f"\nMachine: {platform.machine()}, {os.cpu_count()} cores, kernel {platform.release()}")
     print(f"Floor: one cold `ssh app-1 true` takes {floor:.2f} s (median of 5)\n")
-    print("| what | measured | limit | × floor |\n|---|---|---|---|")
+    print("| what | measured | limit | times the floor |\n|---|---|---|---|")
     for name, value, unit in rows:
         ratio = f"{value / floor:.0f}" if unit == "s" else ""
         print(f"| {name} | {value:.1f} {unit} | {LIMITS[name]:.0f} {unit} | {ratio} |")

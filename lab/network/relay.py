@@ -93,12 +93,12 @@ async def _questions(listener: socket.socket) -> object:
         def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
             self.transport = transport
 
-        def datagram_received(self, question: bytes, client: object) -> None:
+        def datagram_received(self, question: bytes, client: tuple[str, int]) -> None:
             task = loop.create_task(ask(self.transport, question, client))
             asking.add(task)
             task.add_done_callback(asking.discard)
 
-    async def ask(back: asyncio.DatagramTransport, question: bytes, client: object) -> None:
+    async def ask(back: asyncio.DatagramTransport, question: bytes, client: tuple[str, int]) -> None:
         answer: asyncio.Future[bytes] = loop.create_future()
 
         class Answer(asyncio.DatagramProtocol):

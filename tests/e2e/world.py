@@ -27,7 +27,9 @@ class World:
     @property
     def environment(self) -> dict[str, str]:
         """A user's environment: nothing of a surrounding shell's Pulumi or DigitalOcean settings."""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PULUMI_", "DIGITALOCEAN_", "SEAWALL_"))}
+        clean = {
+            k: v for k, v in os.environ.items() if not k.startswith(("PULUMI_", "DIGITALOCEAN_", "SEAWALL_"))
+        }
         return clean | {
             "SEAWALL_DIR": str(self.folder),
             "SEAWALL_INSTANCE": self.instance,
@@ -78,7 +80,7 @@ def _shell_quoted(text: str) -> str:
     return shlex.quote(text)
 
 
-PROBE = '''
+PROBE = """
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
@@ -99,7 +101,7 @@ def look(target):
 def probe(targets):
     with ThreadPoolExecutor(40) as pool:
         return list(pool.map(look, targets))
-'''
+"""
 
 
 def probe_here(targets: Iterable[tuple[str, int]]) -> dict[tuple[str, int], str]:

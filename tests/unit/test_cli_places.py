@@ -70,7 +70,7 @@ def test_a_production_stack_keeps_its_operators_backend_and_token(where, monkeyp
 def test_two_runs_never_overlap(where):
     with (
         only_one(where, "up"),
-        pytest.raises(Problem, match="Another seawall is at work.*`seawall up`, process"),
+        pytest.raises(Problem, match=r"Another seawall is at work.*`seawall up`, process"),
         only_one(where, "down"),
     ):
         pass
