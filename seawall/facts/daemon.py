@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ class Daemon:
 
     @cached_property
     def properties(self) -> dict[str, str]:
-        shown = self.host.check_output(f"systemctl show --timestamp=unix -p {PROPERTIES} %s", self.unit)
+        shown = self.host.check_output(f"systemctl show --timestamp=us+utc -p {PROPERTIES} %s", self.unit)
         return dict(line.split("=", 1) for line in shown.splitlines())
 
     @property
@@ -43,7 +44,7 @@ class Daemon:
         if self.state != "active":
             return 0.0
         which = ["ExecMainStartTimestamp"] + (["StateChangeTimestamp"] if reload_counts else [])
-        return max(float(self.properties[name].lstrip("@") or 0) for name in which)
+        return max(_unix_time(self.properties[name]) for name in which)
 
     @property
     def arguments(self) -> list[str]:
@@ -57,11 +58,15 @@ class Daemon:
         """Configuration files (folders are searched) that changed after the daemon last read them.
 
         ``reload_counts`` where a reload reads everything anew, as sshd's and nginx's do and rsyslog's does not. By
-        change time, not modification time: ``touch -d`` and ``mv`` cannot set that one back. A second's grace, since
-        systemd's times are whole seconds.
+        change time, not modification time: ``touch -d`` and ``mv`` cannot set that one back.
         """
         where = " ".join(map(shlex.quote, paths))
         listed = self.host.run(f"find -L {where} -type f -printf '%C@ %p\\n'").stdout.splitlines()
         times = {path: float(time) for time, path in (line.split(" ", 1) for line in listed)}
         read = self.configured(reload_counts=reload_counts)
-        return sorted(path for path, time in times.items() if time > read + 1)
+        return sorted(path for path, time in times.items() if time > read)
+
+
+def _unix_time(shown: str) -> float:
+    """systemd's ``Tue 2026-11-24 07:57:13.123456 UTC``; 0 for the empty text of a thing that never happened."""
+    return datetime.strptime(f"{shown}+0000", "%a %Y-%m-%d %H:%M:%S.%f UTC%z").timestamp() if shown else 0.0

@@ -1,0 +1,338 @@
+"""A control that cannot fail proves nothing: settings broken on a hardened droplet, one at a time, as an intruder or a
+tired administrator would; exactly the controls that speak of each must fail, and none once it is put back.
+
+On droplets of a lab of its own, hardened once; with SEAWALL_TEST_HOSTS_FILE (what `ansible-inventory --list` prints, a
+web host and a collector), on hardened hosts you have.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from seawall import findings
+from seawall.connection import connect, routes
+from seawall.findings import Finding, Status
+from seawall.places import CHECKOUT
+
+pytestmark = pytest.mark.timeout(600)
+
+DROP_IN = "/etc/ssh/sshd_config.d/00-a.conf"  # sorts before Seawall's, so it wins
+RELOAD_SSHD = "systemctl reload ssh"
+SITE = "/etc/nginx/conf.d/seawall.conf"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One setting broken: on the first host of ``on``, by ``broken``, healed by ``healed``, told by ``controls``."""
+
+    name: str
+    on: str
+    broken: str
+    healed: str
+    controls: frozenset[str]
+
+
+def mutant(name: str, broken: str, healed: str, *controls: str, on: str = "web") -> Mutant:
+    return Mutant(name, on, broken, healed, frozenset(controls))
+
+
+def sshd(name: str, line: str, *controls: str) -> Mutant:
+    """A drop-in that sorts first, which sshd has read."""
+    broken = f"umask 022; echo {shlex.quote(line)} > {DROP_IN}; {RELOAD_SSHD}"
+    return mutant(name, broken, f"rm {DROP_IN}; {RELOAD_SSHD}", *controls)
+
+
+def edited(
+    name: str, path: str, change: str, then: str, *controls: str, on: str = "web", healed: str | None = None
+) -> Mutant:
+    """A line of a file changed by sed, and ``then`` whatever makes it count; ``healed`` where healing takes more."""
+    kept = f"/root/{Path(path).name}.kept"
+    broken = f"cp -p {path} {kept}; sed -i {shlex.quote(change)} {path}; ! cmp -s {path} {kept}; {then}"
+    return mutant(name, broken, f"cp -p {kept} {path}; rm {kept}; {healed or then}", *controls, on=on)
+
+
+STRANGER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIntruderIntruderIntruderIntruderIntruderIntru stranger"
+OWN_KEYS = "/home/ops/.ssh/authorized_keys"
+LISTENER = "systemd-run -q --unit=stranger python3 -m http.server 9000 --directory /run/sshd"
+
+MUTANTS = [
+    sshd("root may log in", "PermitRootLogin yes", "sshd-root-login"),
+    sshd("passwords count", "PasswordAuthentication yes", "sshd-password-login"),
+    sshd("a weak MAC", "MACs hmac-sha2-512-etm@openssh.com,hmac-sha1", "sshd-macs"),
+    sshd("ports are forwarded", "AllowTcpForwarding yes", "sshd-tcp-forwarding"),
+    sshd("logins from anywhere", "Match Address *\n PubkeyAuthentication yes", "sshd-trusted-ranges"),
+    mutant(
+        "sshd was not told of its new file",
+        f"umask 022; echo X11Forwarding yes > {DROP_IN}",
+        f"rm {DROP_IN}; {RELOAD_SSHD}",
+        "sshd-x11-forwarding",
+        "sshd-current",
+    ),
+    mutant(
+        "the file was put back, the daemon was not",
+        f"umask 022; echo 'MACs hmac-sha1' > {DROP_IN}; {RELOAD_SSHD}; sleep 0.5; rm {DROP_IN}",
+        RELOAD_SSHD,
+        "sshd-macs",
+        "sshd-algorithms-served",
+    ),
+    mutant(
+        "a host key others can read",
+        "chmod 644 /etc/ssh/ssh_host_rsa_key",
+        "chmod 600 /etc/ssh/ssh_host_rsa_key",
+        "sshd-host-key-files",
+    ),
+    mutant(
+        "a key by hand",
+        f"cp -p {OWN_KEYS} /root/keys.kept; echo {shlex.quote(STRANGER)} >> {OWN_KEYS}",
+        f"cat /root/keys.kept > {OWN_KEYS}; rm /root/keys.kept",
+        "accounts-authorized-keys",
+    ),
+    mutant(
+        "a second root",
+        "useradd -o -u 0 -g nogroup -s /bin/bash -M toor",
+        "sed -i /^toor:/d /etc/passwd /etc/shadow",
+        "accounts-uid-zero",
+        "accounts-unique-uids",
+    ),
+    mutant(
+        "root has a password",
+        "usermod -p '$6$salt$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' root",
+        "usermod -p '*' root",
+        "accounts-root-password",
+    ),
+    mutant(
+        "a sudo rule by hand",
+        "umask 226; echo 'games ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/zz-games",
+        "rm /etc/sudoers.d/zz-games",
+        "sudo-grants",
+        "sudo-without-password",
+    ),
+    edited(
+        "shells stay open", "/etc/profile.d/seawall.sh", "s/TMOUT=900/TMOUT=7200/", "true", "shell-timeout"
+    ),
+    mutant(
+        "a port opened by hand",
+        "iptables -I ufw-user-input -p tcp --dport 8443 -j ACCEPT",
+        "iptables -D ufw-user-input -p tcp --dport 8443 -j ACCEPT",
+        "ufw-rules-in",
+        "ufw-world",
+    ),
+    mutant("everything goes out", "iptables -P OUTPUT ACCEPT", "iptables -P OUTPUT DROP", "ufw-outgoing"),
+    mutant("IPv6 is forgotten", "ip6tables -P INPUT ACCEPT", "ip6tables -P INPUT DROP", "ufw-ipv6"),
+    mutant(
+        "a rule before ufw's",
+        "iptables -I INPUT -s 192.0.2.1 -j ACCEPT",
+        "iptables -D INPUT -s 192.0.2.1 -j ACCEPT",
+        "ufw-first",
+    ),
+    mutant("a stranger listens", LISTENER, "systemctl stop stranger", "services-listeners", "app-local"),
+    edited(
+        "no upgrades",
+        "/etc/apt/apt.conf.d/20auto-upgrades",
+        's/Unattended-Upgrade "1"/Unattended-Upgrade "0"/',
+        "true",
+        "upgrades-daily",
+    ),
+    mutant(
+        "upgrades paused",
+        "systemctl stop apt-daily-upgrade.timer",
+        "systemctl start apt-daily-upgrade.timer",
+        "upgrades-timers",
+    ),
+    mutant("a package held", "apt-mark hold openssl", "apt-mark unhold openssl", "upgrades-blacklist"),
+    edited(
+        "logs go elsewhere",
+        "/etc/rsyslog.d/10-seawall.conf",
+        's/target="[^"]*"/target="192.0.2.9"/',
+        "systemctl restart rsyslog",
+        "logs-arrive",
+        "rsyslog-connected",
+    ),
+    edited(
+        "any collector will do",
+        "/etc/rsyslog.d/10-seawall.conf",
+        's/tls.permittedpeer=\\["[^"]*"\\]/tls.permittedpeer=["*"]/',
+        "systemctl restart rsyslog",
+        "rsyslog-tls",
+    ),
+    edited(
+        "a CBC suite",
+        SITE,
+        "s/ssl_ciphers /ssl_ciphers ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:/",
+        "systemctl reload nginx",
+        "tls-suites",
+    ),
+    edited(
+        "nginx was not told",
+        SITE,
+        "s/server_tokens off;/server_tokens on;/",
+        "true",
+        "nginx-current",
+        healed="systemctl reload nginx",
+    ),
+    edited("tickets", SITE, "s/ssl_session_tickets off;//", "systemctl reload nginx", "tls-tickets"),
+    edited(
+        "anybody's forwarded address",
+        SITE,
+        "s#set_real_ip_from .*;#set_real_ip_from 0.0.0.0/0;#",
+        "systemctl reload nginx",
+        "nginx-forwarded",
+    ),
+    mutant(
+        "the application is down",
+        "systemctl stop example-app",
+        "systemctl start example-app",
+        "app-answers",
+        "app-unprivileged",
+    ),
+    edited(
+        "logs are kept a month",
+        "/etc/logrotate.d/seawall-remote",
+        "s/400/30/",
+        "true",
+        "collector-retention",
+        on="collectors",
+    ),
+    mutant(
+        "the archive is open",
+        "touch /var/log/remote/$(hostname)/open.log; chmod 644 /var/log/remote/$(hostname)/open.log",
+        "rm /var/log/remote/$(hostname)/open.log",
+        "collector-files",
+        on="collectors",
+    ),
+    mutant(
+        "a folder of nobody's",
+        "install -d -m 750 /var/log/remote/unknown",
+        "rmdir /var/log/remote/unknown",
+        "collector-filed-by-peer",
+        on="collectors",
+    ),
+    edited(
+        "classic syslog is taken",
+        "/etc/rsyslog.conf",
+        '$a module(load="imudp")\\ninput(type="imudp" port="514")',
+        "systemctl restart rsyslog",
+        "collector-classic",
+        "collector-listens",
+        "services-listeners",
+        on="collectors",
+    ),
+]
+
+EVERY_MUTANT = bool(os.environ.get("SEAWALL_SOAK"))
+"""Every second mutant in each run of the tests; all of them where there is time (`make soak`)."""
+
+
+class Hardened:
+    """A web host and the collector, looked at by all controls and broken by hand."""
+
+    def __init__(self, hosts_file: Path, folder: Path) -> None:
+        self.hosts_file, self.folder = hosts_file, folder
+        listed = json.loads(hosts_file.read_text())
+        self.names = {group: sorted(listed[group]["hosts"])[0] for group in ("web", "collectors")}
+        variables = {name: listed["_meta"]["hostvars"][name] for name in self.names.values()}
+        self.backends = connect(routes(variables), ThreadPoolExecutor(4))
+
+    def as_root(self, group: str, command: str) -> None:
+        answer = self.backends[self.names[group]].run(f"set -e; {command}", fresh=True)
+        assert answer.rc == 0, f"{command}: {answer.stdout}{answer.stderr}"
+
+    def findings(self) -> list[Finding]:
+        """What all controls say of both hosts now."""
+        report = self.folder / "findings.jsonl"
+        report.unlink(missing_ok=True)
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "--tb=no",
+            "-p",
+            "no:cacheprovider",
+            "tests/controls",
+        ]
+        command += [f"--host={name}" for name in self.names.values()]
+        command += ["--hosts-file", str(self.hosts_file), "--findings", str(report)]
+        ended = subprocess.run(
+            command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert report.exists(), ended.stdout + ended.stderr
+        return findings.read(report)
+
+
+def wrong(found: list[Finding]) -> set[tuple[str, str]]:
+    """Which controls did not pass, on which host; a control that broke counts too."""
+    return {
+        (f.control, f.subject.name) for f in found if f.status in (Status.FAIL, Status.ERROR, Status.UNKNOWN)
+    }
+
+
+@pytest.fixture(scope="module")
+def hardened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hardened]:
+    folder = tmp_path_factory.mktemp("controls")
+    if given := os.environ.get("SEAWALL_TEST_HOSTS_FILE"):
+        yield Hardened(Path(given), folder)
+        return
+    if os.geteuid() != 0 or not shutil.which("systemd-nspawn"):
+        pytest.skip("machines need root and systemd-nspawn")
+    from tests.lab import roles_lab
+    from tests.lab.roles_host import Host
+
+    with roles_lab.running(folder) as lab:
+        first = Host("app-1", lab.inventory, lab.directory).harden("--limit", "all")
+        assert not first.failed, first.said
+        yield Hardened(_listed(lab.inventory, folder), folder)
+
+
+def _listed(inventory: Path, folder: Path) -> Path:
+    """The lab's inventory in the form that Ansible lists one, with what a hardened host of each kind listens on."""
+    said = json.loads(inventory.read_text())["all"]
+    for variables in said["hosts"].values():
+        ports = [2222, 443 if variables["seawall_serves"] == ["web"] else 6514]
+        variables["expected_listeners"] = [{"protocol": "tcp", "port": port} for port in ports]
+    groups = {name: {"hosts": sorted(held["hosts"])} for name, held in said["children"].items()}
+    path = folder / "hosts.json"
+    path.write_text(
+        json.dumps({"_meta": {"hostvars": said["hosts"]}, "all": {"children": sorted(groups)}, **groups})
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(hardened: Hardened) -> Hardened:
+    """Hardened hosts on which every control passes: only there can one tell by a failure."""
+    found = hardened.findings()
+    assert [
+        (f.control, f.subject.name, f.seen, f.reason)
+        for f in found
+        if (f.control, f.subject.name) in wrong(found)
+    ] == []
+    assert sum(f.status is Status.PASS for f in found) >= 120
+    return hardened
+
+
+@pytest.mark.parametrize(
+    "mutant", MUTANTS if EVERY_MUTANT else MUTANTS[::2], ids=lambda mutant: mutant.name.replace(" ", "-")
+)
+def test_a_broken_setting_fails_its_controls_and_no_other(whole: Hardened, mutant: Mutant) -> None:
+    name = whole.names[mutant.on]
+    whole.as_root(mutant.on, mutant.broken)
+    try:
+        assert wrong(whole.findings()) == {(control, name) for control in mutant.controls}
+    finally:
+        whole.as_root(mutant.on, mutant.healed)
+
+
+def test_after_all_that_everything_passes_again(whole: Hardened) -> None:
+    assert wrong(whole.findings()) == set()
