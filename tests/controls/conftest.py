@@ -113,14 +113,18 @@ def groups_of(name: str, listed: dict) -> set[str]:
     return groups if "collectors" in groups else groups | {"senders"}
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Hosts are looked for before anything else: without any, pytest ends here, with one sentence."""
+    try:
+        machines(session.config)
+    except Problem as problem:
+        raise pytest.UsageError(str(problem)) from None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test a host, each control on every host in turn: so that what one is asked, all are asked meanwhile."""
     if "host" in metafunc.fixturenames:
-        try:
-            names = list(machines(metafunc.config))
-        except Problem as problem:
-            raise pytest.UsageError(str(problem)) from None
-        metafunc.parametrize("host", names, indirect=True, scope="function")
+        metafunc.parametrize("host", list(machines(metafunc.config)), indirect=True, scope="function")
 
 
 @pytest.fixture
