@@ -81,6 +81,21 @@ def find_created(
     return found
 
 
+def adopted(deployment: Mapping[str, Any], found: Mapping[str, str]) -> dict[str, Any]:
+    """Pulumi's state with the ``found`` creations (URN → id) as its resources and no operation pending.
+
+    A refresh then reads what each is. Until then its outputs are what was asked for, so that what the API does not
+    read back (a droplet's user data, its keys) isn't taken for a difference.
+    """
+    resources = list(deployment.get("resources") or [])
+    for operation in deployment.get("pending_operations") or []:
+        resource = operation["resource"]
+        if identity := found.get(resource["urn"]):
+            outputs = {key: value for key, value in resource["inputs"].items() if key != "__defaults"}
+            resources.append({**resource, "id": identity, "outputs": {**outputs, "id": identity}})
+    return {**deployment, "resources": resources, "pending_operations": []}
+
+
 def _is(item: Mapping[str, Any], inputs: Mapping[str, Any], kind: Kind) -> bool:
     wanted, seen = str(inputs.get(kind.same, "")).strip(), str(item.get(kind.answers, "")).strip()
     if kind.same == "publicKey":  # the comment is not part of the key

@@ -17,6 +17,9 @@ from seawall.problem import UNABLE, USAGE, Problem
 from seawall.progress import Phase
 from seawall.tools import run
 
+AMBIENT = "warning: using pulumi-resource-"
+"""The engine's word, on every run, on a provider from PATH: `seawall doctor` says which it is and why."""
+
 SETTINGS_MARK = "Settings of stack"
 """How infra/ begins a paragraph about settings it refuses; what exits 64."""
 
@@ -41,12 +44,13 @@ class Engine:
     def __init__(self, stack: Stack, where: Places, environment: Mapping[str, str]) -> None:
         self.stack, self.where, self.environment = stack, where, environment
 
-    def ask(self, *arguments: str) -> str:
-        """Standard output of a short, read-only command."""
+    def ask(self, *arguments: str, stdin: str = "") -> str:
+        """Standard output of a short command."""
         answer = subprocess.run(
             ["pulumi", *arguments, "--stack", self.stack.name, "--non-interactive", "--color", "never"],
             cwd=CHECKOUT,
             env=dict(self.environment),
+            input=stdin,
             capture_output=True,
             text=True,
         )
@@ -96,10 +100,10 @@ class Engine:
             return said
         phase.now(f"{len(pending)} operations of an interrupted run")
         found = cloud.find_created(pending, state["deployment"].get("resources") or [], self.environment)
+        # `pulumi refresh --import-pending-creates` only drops them, as of 3.253; so the state itself is completed.
+        state["deployment"] = cloud.adopted(state["deployment"], found)
+        self.ask("stack", "import", stdin=json.dumps(state))
         command = ["pulumi", "refresh", "--yes", "--skip-preview", "--stack", self.stack.name]
-        for urn, identity in found.items():
-            command += ["--import-pending-creates", urn, "--import-pending-creates", identity]
-        command += [] if len(found) == len(pending) else ["--clear-pending-creates"]
         ended = run(command, self.environment, self.where.logs / "recover.log", phase.now)
         if ended.code:
             raise Problem(diagnosis(ended.lines, "refresh", self.where.logs / "recover.log"))
@@ -149,7 +153,12 @@ class Engine:
             "--stack",
             self.stack.name,
         ]
-        ended = run([*command, *options], self.environment, log, lambda line: phase.now(readable(line)))
+
+        def follow(line: str) -> None:
+            if AMBIENT not in line and (told := readable(line)):
+                phase.now(told)
+
+        ended = run([*command, *options], self.environment, log, follow)
         if ended.code:
             message = diagnosis(ended.lines, verb, log)
             raise Problem(message, code=USAGE if SETTINGS_MARK in message else UNABLE)
@@ -183,7 +192,8 @@ def counts(lines: Iterable[str]) -> dict[str, int]:
 
 def diagnosis(lines: list[str], verb: str, log: Path) -> str:
     """What Pulumi says went wrong, without its progress lines and repetitions."""
-    start = next((index for index, line in enumerate(lines) if line.startswith("Diagnostics:")), None)
+    # The last ones: those of the preview stand before them.
+    start = max((index for index, line in enumerate(lines) if line.startswith("Diagnostics:")), default=None)
     if start is None:
         said = [line for line in lines if line.startswith("error:")] or lines[-5:]
     else:
@@ -192,6 +202,7 @@ def diagnosis(lines: list[str], verb: str, log: Path) -> str:
             if line.startswith(("Resources:", "Outputs:", "Duration:")):
                 break
             text = line.strip()
-            if text and not text.endswith("):") and text not in said and text != "error: update failed":
+            noise = text.endswith("):") or text == "error: update failed" or AMBIENT in text
+            if text and not noise and text not in said:
                 said.append(text)
     return f"`pulumi {verb}` stopped. {' '.join(said)} (all it printed: {log})"

@@ -52,7 +52,7 @@ def test_outputs_say_what_stands(world, up):
 def curl(world, *options: str) -> subprocess.CompletedProcess[str]:
     outputs = world.outputs()
     address, domain = outputs["loadbalancer_ip"], outputs["domain"]
-    resolve = [f"--resolve={domain}:{port}:{address}" for port in (80, 443)]
+    resolve = [word for port in (80, 443) for word in ("--resolve", f"{domain}:{port}:{address}")]
     authority = world.folder / "tls" / "ca.pem"
     return subprocess.run(
         ["curl", "-sS", "--max-time", "15", "--cacert", authority, *resolve, *options],
