@@ -6,16 +6,16 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
 
-from seawall.environment import LAB, Stack, for_process, for_shell
-from seawall.places import Places, instance, only_one, places
+from seawall.environment import LAB, for_shell
+from seawall.places import only_one
 from seawall.problem import UNABLE, USAGE, Problem
 from seawall.progress import Progress
+from seawall.session import Session
 
 app = typer.Typer(
     name="seawall",
@@ -32,47 +32,6 @@ StackName = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 Only = Annotated[list[str] | None, typer.Option("--host", help="Only this droplet (repeatable).")]
-
-
-@dataclass
-class Session:
-    """What most commands need: the stack, its places, its lab if it runs, and somewhere to tell progress."""
-
-    stack: Stack
-    where: Places
-    lab: dict[str, Any] | None
-    progress: Progress
-
-    @classmethod
-    def open(cls, stack: str) -> Session:
-        where = places()
-        lab = None
-        if Stack(stack).is_lab:
-            from lab import control
-
-            status = control.status(instance())
-            lab = status if status["running"] else None
-        return cls(Stack(stack), where, lab, Progress())
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return for_process(self.stack, self.where, self.lab)
-
-    def engine(self) -> Any:
-        from seawall.pulumi import Engine
-
-        return Engine(self.stack, self.where, self.environment)
-
-    def standing(self) -> dict[str, Any]:
-        """The outputs of a stack that is up, or a ``Problem`` that says how to bring it up."""
-        if self.stack.is_lab and not self.lab:
-            raise Problem("The lab does not run. `make up` (or `seawall up`) starts it.")
-        outputs = self.engine().outputs()
-        if not outputs.get("droplets"):
-            raise Problem(
-                f"Stack {self.stack.name} has no droplets yet. `seawall up --stack {self.stack.name}` makes them."
-            )
-        return outputs
 
 
 def _print(document: Any) -> None:

@@ -15,9 +15,9 @@ from seawall.places import instance
 from seawall.playbook import Recap, play
 from seawall.problem import Problem
 from seawall.progress import Phase, Progress
+from seawall.session import Session
 
 if TYPE_CHECKING:
-    from seawall.cli import Session
     from seawall.verify import Outcome
 
 
