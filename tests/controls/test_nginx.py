@@ -167,7 +167,7 @@ def test_hsts(host):
     "nginx-headers",
     "Browsers are told not to guess types, not to be framed, not to leak addresses",
     severity="medium",
-    requirements=["pci-6.4.1"],
+    requirements=["pci-2.2.6"],
     on="web",
 )
 def test_headers(host):
@@ -184,7 +184,7 @@ def test_headers(host):
     "nginx-headers-on-errors",
     "Error pages carry the same headers",
     severity="low",
-    requirements=["pci-6.4.1"],
+    requirements=["pci-2.2.6"],
     on="web",
 )
 def test_headers_on_errors(host):
@@ -240,7 +240,7 @@ def test_forwarded(host):
     "nginx-body-limit",
     "A request has a limit to its size and to its time",
     severity="low",
-    requirements=["pci-6.4.1"],
+    requirements=["pci-2.2.6"],
     on="web",
 )
 def test_body_limit(host):
