@@ -102,7 +102,7 @@ def sign(
     now = datetime.now(UTC)
     ends = min(now + timedelta(days=CERTIFICATE_DAYS), issuer.not_valid_after_utc)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-    alternatives = [x509.DNSName(name) for name in names]
+    alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
     alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
     public = wanted.public_key()
     certificate = (
