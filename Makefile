@@ -60,7 +60,8 @@ bench: $(READY)
 	@$(VENV)/bin/python -m tests.bench
 
 soak: $(READY)
-	@$(PYTEST) tests/soak
+	@$(VENV)/bin/seawall setup
+	@SEAWALL_SOAK=1 $(PYTEST) tests/lab/test_controls_mutants.py
 
 lock: $(READY)
 	@$(VENV)/bin/uv pip compile requirements.in --python-version 3.11 --generate-hashes \
