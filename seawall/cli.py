@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
+from lab.engine.build import BuildError
+from lab.world import BackendError
 from seawall.environment import LAB, for_shell
 from seawall.places import only_one
 from seawall.problem import UNABLE, USAGE, Problem
@@ -169,6 +171,9 @@ def guarded(run: Callable[[], Any]) -> int:
     except Problem as problem:
         typer.echo(f"seawall: {problem}", err=True)
         return problem.code
+    except (BackendError, BuildError) as problem:  # the lab's own, which say what to do as well
+        typer.echo(f"seawall: {problem}", err=True)
+        return UNABLE
     except typer.Exit as ended:
         return ended.exit_code
     except typer.Abort:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -142,39 +140,27 @@ def set_up(progress: Progress) -> None:
     from lab.engine import build, choose
     from lab.machines import image
 
-    with progress.phase("packages") as phase, _explained():
+    with progress.phase("packages") as phase:
         missing = packages.missing()
         packages.install(phase.now)
         phase.done(f"installed {', '.join(missing)}" if missing else "nothing to install")
-    with progress.phase("engine") as phase, _explained():
+    with progress.phase("engine") as phase:
         build.ensure_engine(phase.now)
         phase.done(str(choose.toolchain()))
-    with progress.phase("image") as phase, _explained():
+    with progress.phase("image") as phase:
         phase.done(image.root("debian-12-x64", phase.now).parent.name)
 
 
 def _start_lab(session: Session) -> None:
     from lab import control
 
-    with session.progress.phase("lab") as phase, _explained():
+    with session.progress.phase("lab") as phase:
         prepare.secrets_and_login(session.where)
         session.lab = control.start(instance(), session.where.token)
         prepare.settings(session.stack, session.lab)
         settings = yaml.safe_load(session.stack.settings.read_text())["config"]
         prepare.site_certificate(session.where, settings["seawall:domain"])
         phase.done(f"instance {session.lab['instance']}, API at {session.lab['api']}")
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """The lab's own errors, which already say what to do, as the command line's."""
-    from lab.engine.build import BuildError
-    from lab.world import BackendError
-
-    try:
-        yield
-    except (BackendError, BuildError) as error:
-        raise Problem(str(error)) from None
 
 
 def take_down(session: Session) -> None:
@@ -191,7 +177,7 @@ def take_down(session: Session) -> None:
     if session.stack.is_lab:
         from lab import control
 
-        with progress.phase("lab") as phase, _explained():
+        with progress.phase("lab") as phase:
             if left := control.purge(instance()):
                 raise Problem(
                     f"The lab is down, but this is left of it: {', '.join(left)}. Run `make down` again."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,11 @@ class Session:
 
     @classmethod
     def open(cls, stack: str) -> Session:
+        if Stack(stack).is_lab and os.geteuid() != 0:
+            raise Problem(
+                "The lab makes namespaces, mounts and machines, which only root may: run this as root, where you "
+                "may take things apart. A stack in a DigitalOcean account needs no root: name it with --stack."
+            )
         where = places()
         lab = None
         if Stack(stack).is_lab:
