@@ -4,7 +4,9 @@ SHELL := /bin/bash
 VENV := .venv
 READY := $(VENV)/.ready
 PYTEST := $(VENV)/bin/python -m pytest
-PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
+# The first that runs and is new enough: a name on PATH may be a shim that leads nowhere.
+PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { command -v $$name; break; }; done)
 
 # $(call stage,NAME,COMMAND): run it, say how long it took.
 define stage
@@ -24,7 +26,7 @@ help:
 setup: $(READY)
 
 $(READY): requirements.txt pyproject.toml
-	@[ -n "$(PYTHON)" ] && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	@[ -n "$(PYTHON)" ] \
 		|| { echo "seawall: Python 3.11 or newer is needed and was not found; install python3 and python3-venv, or name one: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >/dev/null; } \

@@ -14,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from seawall.environment import Stack
 from seawall.places import CHECKOUT, Places, write_private
+from seawall.problem import USAGE, Problem
 
 LAB_SETTINGS = CHECKOUT / "Pulumi.lab.example.yaml"
 SITE_DAYS, RENEW_DAYS = 365, 30
@@ -47,6 +48,13 @@ def settings(stack: Stack, lab: Mapping[str, object]) -> None:
     if not stack.settings.exists():
         text = Template(LAB_SETTINGS.read_text()).substitute(outside=lab["outside"])
         write_private(stack.settings, text.encode(), mode=0o644)
+    elif str(lab["outside"]) not in stack.settings.read_text():
+        raise Problem(
+            f"{stack.settings.name} does not trust {lab['outside']}, the address from which this lab is administered, so "
+            "nobody could log in to its droplets. Put it into seawall:trustedRanges, or delete the file to have it made "
+            "anew from its example.",
+            code=USAGE,
+        )
 
 
 def site_certificate(where: Places, domain: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from seawall import cloud
 from seawall.environment import Stack
-from seawall.places import CHECKOUT, Places
+from seawall.places import CHECKOUT, Places, write_private
 from seawall.problem import UNABLE, USAGE, Problem
 from seawall.progress import Phase
 from seawall.tools import run
@@ -85,6 +85,7 @@ class Engine:
                 "(README, 'With a DigitalOcean account').",
                 code=USAGE,
             )
+        forget_salt(self.stack.settings)
         self.ask("stack", "init", "--no-select")
 
     def outputs(self) -> dict:
@@ -163,6 +164,17 @@ class Engine:
             message = diagnosis(ended.lines, verb, log)
             raise Problem(message, code=USAGE if SETTINGS_MARK in message else UNABLE)
         return Outcome(counts(ended.lines))
+
+
+def forget_salt(settings: Path) -> None:
+    """Drop the salt of a lab's state that is gone: with another passphrase, Pulumi would refuse to begin anew.
+
+    Settings with a secret of their own (``secure:``) keep it, since without it nobody could read them.
+    """
+    text = settings.read_text()
+    if "secure:" not in text:
+        kept = [line for line in text.splitlines(keepends=True) if not line.startswith("encryptionsalt:")]
+        write_private(settings, "".join(kept).encode(), mode=0o644)
 
 
 def _is_pulumi(pid: int) -> bool:

@@ -12,6 +12,7 @@ from seawall import prepare
 from seawall.environment import Stack, for_process, for_shell
 from seawall.places import only_one, places, write_private
 from seawall.problem import Problem
+from seawall.pulumi import forget_salt
 
 
 @pytest.fixture
@@ -85,3 +86,24 @@ def test_the_site_certificate_is_renewed_only_near_its_end_or_for_another_name(w
     prepare.site_certificate(where, "other.seawall.test")
     assert leaf.read_bytes() != first
     assert stat.S_IMODE((where.site_certificate / "site.key").stat().st_mode) == 0o600
+
+
+def test_settings_that_would_lock_the_labs_administrator_out_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Stack, "settings", property(lambda stack: tmp_path / "Pulumi.lab.yaml"))
+    prepare.settings(Stack("lab"), {"outside": "198.18.7.3/32"})
+    made = (tmp_path / "Pulumi.lab.yaml").read_text()
+    assert '["198.18.7.3/32"]' in made
+    prepare.settings(Stack("lab"), {"outside": "198.18.7.3/32"})
+    with pytest.raises(Problem, match=r"does not trust 198\.18\.9\.3/32"):
+        prepare.settings(Stack("lab"), {"outside": "198.18.9.3/32"})
+    assert (tmp_path / "Pulumi.lab.yaml").read_text() == made
+
+
+def test_the_salt_of_a_state_that_is_gone_is_dropped_but_never_with_secrets(tmp_path):
+    settings = tmp_path / "Pulumi.lab.yaml"
+    settings.write_text("config: {}\nencryptionsalt: v1:x\n")
+    forget_salt(settings)
+    assert settings.read_text() == "config: {}\n"
+    settings.write_text("config:\n  a: {secure: v1:y}\nencryptionsalt: v1:x\n")
+    forget_salt(settings)
+    assert "encryptionsalt" in settings.read_text()
