@@ -50,9 +50,9 @@ def settings(stack: Stack, lab: Mapping[str, object]) -> None:
         write_private(stack.settings, text.encode(), mode=0o644)
     elif str(lab["outside"]) not in stack.settings.read_text():
         raise Problem(
-            f"{stack.settings.name} does not trust {lab['outside']}, the address from which this lab is administered, so "
-            "nobody could log in to its droplets. Put it into seawall:trustedRanges, or delete the file to have it made "
-            "anew from its example.",
+            f"{stack.settings.name} does not trust {lab['outside']}, the address from which this lab is administered, "
+            "so nobody could log in to its droplets. Put it into seawall:trustedRanges, or delete the file to have it "
+            "made anew from its example.",
             code=USAGE,
         )
 
