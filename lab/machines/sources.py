@@ -1,4 +1,4 @@
-"""Where Debian packages come from: this machine's own apt configuration, or Debian's where it names none."""
+"""Where Debian packages come from: this machine's own apt configuration. No archive's address stands in the code."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import subprocess
 from functools import cache
 from urllib.parse import urlsplit
 
-DEBIAN = {"": "http://deb.debian.org/debian", "-security": "http://deb.debian.org/debian-security"}
-"""Debian's own addresses, for a host that is no Debian and so names no source of Debian's packages."""
+from lab.world import BackendError
+
+PATHS = ("debian", "debian-security")
+"""Where archives that mirror Debian's keep it, by convention."""
 
 
 def lines(codename: str) -> list[str]:
@@ -41,9 +43,15 @@ def _archives() -> tuple[str, str]:
         ).stdout
     except FileNotFoundError:
         said = ""
-    found = dict(DEBIAN)
+    found: dict[str, str] = {}
     for line in reversed(said.splitlines()):
         address, release, origin, component = line.split("\t")
-        if origin == "Debian" and component == "main":
+        # Before the first `apt-get update` apt knows no origin; then the archive's usual path tells.
+        if component == "main" and (origin == "Debian" or urlsplit(address).path.strip("/") in PATHS):
             found["-security" if release.endswith("-security") else ""] = address.rstrip("/")
+    if len(found) < 2:
+        raise BackendError(
+            "The lab installs Debian packages from where this machine's apt gets them, and its sources name no Debian "
+            "archive with a security archive. Add Debian's to /etc/apt/sources.list.d and run `apt-get update`."
+        )
     return found[""], found["-security"]
