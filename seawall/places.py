@@ -59,11 +59,6 @@ class Places:
         """What the tools printed, whole, one file a phase."""
         return self.root / "logs"
 
-    @property
-    def lab(self) -> Path:
-        """What this checkout's lab is: its API, its addresses (JSON)."""
-        return self.root / "lab.json"
-
 
 def places() -> Places:
     """The places of this run, created if need be."""

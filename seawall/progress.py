@@ -6,7 +6,6 @@ every few seconds, so that silence never means "hung?".
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -96,7 +95,3 @@ class Progress:
             elif time.monotonic() - self._last_line >= (QUIET_SECONDS if new else 6 * QUIET_SECONDS):
                 self._last_line = time.monotonic()
                 self.console.print(f"  {escape(line)}", soft_wrap=True)
-
-
-def stdout_is_terminal() -> bool:
-    return sys.stdout.isatty()
