@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 from lab import control
+from lab.instance import everyone, own_name
 from lab.world import BackendError
 
 
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lab", description="The local DigitalOcean.")
     parser.add_argument(
         "--instance",
-        default=os.environ.get("SEAWALL_INSTANCE"),
+        default=own_name(),
         help="which lab of this machine (default: SEAWALL_INSTANCE, else the checkout's own)",
     )
     commands = parser.add_subparsers(dest="command", required=True)
@@ -37,15 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    from lab.instance import everyone
-
     if chosen.command == "list":
         print(json.dumps([control.status(instance.name) for instance in everyone()]))
         return 0
-    if not chosen.instance:
-        from seawall.places import instance as own
-
-        chosen.instance = own()
     if chosen.command in ("purge", "check"):
         left = getattr(control, chosen.command)(chosen.instance)
         print(json.dumps(left, indent=2))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import os
 import re
 import shutil
 import socket
@@ -81,6 +82,12 @@ class Instance:
     def namespace(self, part: str) -> str:
         """The network namespace of ``part``: ``core``, ``outside``, a region, a droplet, a load balancer."""
         return f"seawall-{self.tag}-{part}"
+
+
+def own_name() -> str:
+    """The name of this checkout's instance: ``SEAWALL_INSTANCE``, else from the checkout's path."""
+    checkout = str(Path(__file__).resolve().parent.parent)
+    return os.environ.get("SEAWALL_INSTANCE") or "lab-" + hashlib.sha256(checkout.encode()).hexdigest()[:6]
 
 
 def tag(name: str) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.engine import choose
-from seawall.places import CHECKOUT, Places, instance
+from lab.instance import own_name
+from seawall.places import CHECKOUT, Places
 
 LAB = "lab"
 """The embedded default stack: the DigitalOcean that runs on this machine."""
@@ -46,7 +47,7 @@ def stack_environment(stack: Stack, where: Places, lab: Mapping[str, str] | None
         "PULUMI_STACK": stack.name,
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "SEAWALL_DIR": str(where.root),
-        "SEAWALL_INSTANCE": instance(),
+        "SEAWALL_INSTANCE": own_name(),
         "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
         **toolchain.variables,
     }

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from lab.instance import own_name
 from seawall import prepare
-from seawall.places import instance
 from seawall.playbook import Recap, play
 from seawall.problem import Problem
 from seawall.progress import Phase, Progress
@@ -156,7 +156,7 @@ def _start_lab(session: Session) -> None:
 
     with session.progress.phase("lab") as phase:
         prepare.secrets_and_login(session.where)
-        session.lab = control.start(instance(), session.where.token)
+        session.lab = control.start(own_name(), session.where.token)
         prepare.settings(session.stack, session.lab)
         settings = yaml.safe_load(session.stack.settings.read_text())["config"]
         prepare.site_certificate(session.where, settings["seawall:domain"])
@@ -178,7 +178,7 @@ def take_down(session: Session) -> None:
         from lab import control
 
         with progress.phase("lab") as phase:
-            if left := control.purge(instance()):
+            if left := control.purge(own_name()):
                 raise Problem(
                     f"The lab is down, but this is left of it: {', '.join(left)}. Run `make down` again."
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,13 +71,6 @@ def places() -> Places:
 def cache() -> Path:
     """The user's cache: engine, images, packages, each by content key. Safe to delete."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seawall"
-
-
-def instance() -> str:
-    """The lab instance's name, from ``SEAWALL_INSTANCE`` or the checkout's path."""
-    return (
-        os.environ.get("SEAWALL_INSTANCE") or "lab-" + hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:6]
-    )
 
 
 def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:

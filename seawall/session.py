@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from lab.instance import own_name
 from seawall.environment import Stack, for_process
-from seawall.places import Places, instance, places
+from seawall.places import Places, places
 from seawall.problem import Problem
 from seawall.progress import Progress
 from seawall.pulumi import Engine
@@ -34,7 +35,7 @@ class Session:
         if Stack(stack).is_lab:
             from lab import control
 
-            status = control.status(instance())
+            status = control.status(own_name())
             lab = status if status["running"] else None
         return cls(Stack(stack), where, lab, Progress())
 
