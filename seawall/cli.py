@@ -74,10 +74,13 @@ def harden(
     as_json: AsJson = False,
 ) -> None:
     """Run the hardening roles on a stack's droplets."""
+    from seawall.hosts import hosts, named
     from seawall.playbook import play
 
     session = Session.open(stack)
-    session.standing()
+    standing = hosts(session.standing())
+    for name in host or []:
+        named(standing, name)
     options = (["--check", "--diff"] if check else []) + (["--limit", ",".join(host)] if host else [])
     with only_one(session.where, "harden"), session.progress.phase("harden") as phase:
         found = play("harden", options, session.where, session.environment, phase)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +69,7 @@ class Result:
             f"            {self.curl}",
             "  log in    "
             + "\n            ".join(
-                f"seawall ssh {name:<{width}}   {droplet['public_ip']:<15} {droplet['tier']}"
+                f"{called()} ssh {name:<{width}}   {droplet['public_ip']:<15} {droplet['tier']}"
                 for name, droplet in droplets.items()
             ),
             f"  verified  {self.verified.summary()}",
@@ -77,6 +79,11 @@ class Result:
             + f"; in all {sum(self.seconds.values()):.0f} s",
         ]
         return "\n".join([*lines, *(f"  note      {note}" for note in self.notes)])
+
+
+def called() -> str:
+    """How this program is called from where the reader is: by name, or by its path where PATH doesn't have it."""
+    return "seawall" if shutil.which("seawall") else os.path.relpath(sys.argv[0])
 
 
 def bring_up(session: Session) -> Result:
