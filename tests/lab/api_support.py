@@ -115,15 +115,19 @@ class Judge:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         answer: dict[str, Any] = {"body": b""}
+        held = []
 
         async def listen(message) -> None:
+            """Nothing goes out before it was judged: a 204 is whole for its client once the headers are there."""
+            held.append(message)
             if message["type"] == "http.response.start":
                 answer["status"], answer["headers"] = message["status"], dict(message["headers"])
-            else:
-                answer["body"] += message.get("body", b"")
-                if not message.get("more_body"):  # judged before the client can go on
-                    self._judge(scope["method"], scope["path"], answer)
-            await send(message)
+                return
+            answer["body"] += message.get("body", b"")
+            if not message.get("more_body"):
+                self._judge(scope["method"], scope["path"], answer)
+                for each in held:
+                    await send(each)
 
         await self.app(scope, receive, listen)
 
