@@ -280,9 +280,8 @@ def test_bad_settings_are_refused_before_anything_changes(world, up):
     state = world.folder / "state" / ".pulumi" / "stacks" / "seawall" / f"{world.stack}.json"
     before = json.loads(state.read_text())["checkpoint"]["latest"]["resources"]
     try:
-        settings.write_text(
-            good.replace("vpcRange: 10.20.0.0/20", "vpcRange: 8.8.0.0/20").replace("to: logs,", "to: lgos,")
-        )
+        bad = good.replace("vpcRange: 10.20.0.0/20", "vpcRange: 8.8.0.0/20")
+        settings.write_text(re.sub(r'sshPort: "?2222"?', "sshPort: 99999", bad))
         ended = world.seawall("up")
     finally:
         settings.write_text(good)
