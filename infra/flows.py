@@ -92,16 +92,20 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max
 PortText = Annotated[Port, BeforeValidator(Port.parse), PlainSerializer(str)]
 
 
+STRICT = ConfigDict(
+    alias_generator=to_camel,
+    populate_by_name=True,
+    extra="forbid",
+    frozen=True,
+    hide_input_in_errors=True,
+)
+"""Settings are written in camelCase, an unknown one is a typing error, and no message repeats a value unasked."""
+
+
 class Flow(BaseModel):
     """One declared flow. ``review_by`` is the day on which somebody has to say again that it is needed."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-    )
+    model_config = STRICT
 
     from_: str = Field(alias="from")
     to: str

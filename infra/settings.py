@@ -20,17 +20,15 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 
 from infra import credentials
-from infra.flows import ENDPOINTS, Flow, Flows, faults, some
+from infra.flows import ENDPOINTS, STRICT, Flow, Flows, faults, some
 
 PRIVATE = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
 TAKEN_PORTS = {22: "the port everybody tries", 80: "HTTP", 443: "HTTPS", 6514: "the log collector"}
@@ -50,15 +48,9 @@ class Refused(Exception):
 
 
 class Model(BaseModel):
-    """Settings are written in camelCase, an unknown one is a typing error, and no message repeats a value unasked."""
+    """Part of the settings, read as strictly as the flows."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-    )
+    model_config = STRICT
 
 
 def _private_range(text: str) -> str:

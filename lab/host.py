@@ -16,6 +16,11 @@ POLL = 0.02
 """Seconds between two looks at a condition that is waited for."""
 
 
+def cache() -> Path:
+    """The user's cache: engine, images, packages, each by content key. Safe to delete."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seawall"
+
+
 def run(*command: str | Path, stdin: str | None = None, why: str, timeout: float = 60.0) -> str:
     """Run a tool and return what it printed. ``why`` finishes the sentence "This machine could not …"."""
     words = [str(word) for word in command]

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from lab import packages
 from lab.engine import choose
-from seawall.places import cache
+from lab.host import cache
 
 GIB = 1024**3
 LAB_MEMORY, LAB_DISK = 4 * GIB, 10 * GIB

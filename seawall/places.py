@@ -68,11 +68,6 @@ def places() -> Places:
     return found
 
 
-def cache() -> Path:
-    """The user's cache: engine, images, packages, each by content key. Safe to delete."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seawall"
-
-
 def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Write a file whole or not at all, with ``mode`` from its first byte on."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

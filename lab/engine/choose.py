@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from lab import host
 from lab.engine import ENGINE_VERSION, PROVIDER_VERSION
 
 BIN = Path(__file__).resolve().parent / "bin"
@@ -210,7 +211,7 @@ def version_of(engine: Path) -> str:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seawall" / "engine"
+    return host.cache() / "engine"
 
 
 def _pulumi_home() -> Path:

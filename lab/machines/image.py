@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from lab import host
 from lab.host import locked
 from lab.machines import sources
 from lab.world import BackendError
@@ -36,8 +36,7 @@ def slugs() -> list[str]:
 
 
 def cache() -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "seawall" / "images"
+    return host.cache() / "images"
 
 
 def root(slug: str, say: Say = lambda line: None) -> Path:

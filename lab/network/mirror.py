@@ -16,8 +16,9 @@ import subprocess
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 
+from lab import host
 from lab.host import locked, patiently, remember, remembered, write_whole
-from lab.machines import image, sources
+from lab.machines import sources
 from lab.world import BackendError
 
 USER = "apt-cacher-ng"
@@ -41,12 +42,12 @@ ExThreshold: 30
 
 
 def folder() -> Path:
-    return image.cache().parent / "packages"
+    return host.cache() / "packages"
 
 
 def _own() -> Path:
     """Settings, pid and locks, apart from the cache, which belongs to the mirror's user."""
-    return image.cache().parent / "mirror"
+    return host.cache() / "mirror"
 
 
 def use() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.instance import tag
 from tests.e2e.world import CHECKOUT, PROBE, handshake, probe_here
 
 DROPLETS = {"app-1": "app", "app-2": "app", "logs-1": "logs"}
@@ -148,16 +149,10 @@ def test_the_administrator_reaches_ssh_and_the_site_and_nothing_else(world, up):
 def test_a_stranger_reaches_the_site_and_nothing_else(world, up):
     names = addresses(world)
     targets = [[names[name], port] for name, port in FROM_A_STRANGER]
-    tag = subprocess.run(
-        [sys.executable, "-c", f"from lab.instance import tag; print(tag({world.instance!r}))"],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
+    mark = tag(world.instance)
     script = f"import json; exec({PROBE!r}); print(json.dumps(probe({targets!r})))"
     answer = subprocess.run(
-        ["ip", "netns", "exec", f"seawall-{tag}-outside", sys.executable, "-c", script],
+        ["ip", "netns", "exec", f"seawall-{mark}-outside", sys.executable, "-c", script],
         capture_output=True,
         text=True,
         check=True,
@@ -309,17 +304,11 @@ def test_down_leaves_nothing(world, up):
     assert "17 deleted" in ended.stderr
     eyes = "ip netns list; mount; ip -br link; ip route; losetup -a; nft list tables 2>/dev/null; ps axww -o args"
     seen = subprocess.run(["bash", "-c", eyes], capture_output=True, text=True, check=True).stdout
-    tag = subprocess.run(
-        [sys.executable, "-c", f"from lab.instance import tag; print(tag({world.instance!r}))"],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
+    mark = tag(world.instance)
     left = [
         line
         for line in seen.splitlines()
-        if world.instance in line or f"seawall-{tag}" in line or f"sw{tag}" in line
+        if world.instance in line or f"seawall-{mark}" in line or f"sw{mark}" in line
     ]
     assert left == []
     assert not Path("/var/lib/seawall-lab", world.instance).exists()
