@@ -99,7 +99,7 @@ def bring_up(session: Session) -> Result:
         notes += engine.recover(phase)
         outcome = engine.up(phase)
         phase.done(str(outcome))
-        outputs = engine.outputs()
+        outputs = session.standing()
     with progress.phase("harden") as phase:
         recaps = [
             recap

@@ -50,6 +50,11 @@ class Places:
         return self.root / "tls"
 
     @property
+    def outputs(self) -> Path:
+        """The stack's outputs as a command last read them; none of them secret."""
+        return self.root / "outputs.json"
+
+    @property
     def findings(self) -> Path:
         return self.root / "findings"
 

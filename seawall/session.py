@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from typing import Any
 
 from lab.instance import own_name
 from seawall.environment import Stack, for_process
-from seawall.places import Places, places
+from seawall.places import Places, places, write_private
 from seawall.problem import Problem
 from seawall.progress import Progress
 from seawall.pulumi import Engine
@@ -22,6 +23,7 @@ class Session:
     where: Places
     lab: dict[str, Any] | None
     progress: Progress
+    asked: bool = False
 
     @classmethod
     def open(cls, stack: str) -> Session:
@@ -41,7 +43,9 @@ class Session:
 
     @property
     def environment(self) -> dict[str, str]:
-        return for_process(self.stack, self.where, self.lab)
+        """For what this command runs: once Pulumi has said what stands, nobody else has to ask it again."""
+        asked = {"SEAWALL_OUTPUTS_FILE": str(self.where.outputs)} if self.asked else {}
+        return {**for_process(self.stack, self.where, self.lab), **asked}
 
     def engine(self) -> Engine:
         return Engine(self.stack, self.where, self.environment)
@@ -55,4 +59,6 @@ class Session:
             raise Problem(
                 f"Stack {self.stack.name} has no droplets yet. `seawall up --stack {self.stack.name}` makes them."
             )
+        write_private(self.where.outputs, json.dumps(outputs).encode())
+        self.asked = True
         return outputs

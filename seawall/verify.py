@@ -98,14 +98,18 @@ def run(
         "-v",
         "--tb=short",
         "--color=no",
-        "-p",
-        "no:cacheprovider",
+        # Controls compare by `expect`, and need one plugin: what pytest would load and rewrite besides costs more
+        # time than asking a host.
+        "--assert=plain",
+        *("-p", "testinfra.plugin"),
+        *("-p", "no:cacheprovider"),
     ]
     command += ["--findings", str(report), *(f"--host={name}" for name in hosts)]
     command += ["-k", only] if only else []
     command += [f"--hosts-file={hosts_file}"] if hosts_file else []
     log = where.logs / "verify.log"
-    ended = run_tool(command, environment, log, lambda line: progress(readable(line)))
+    alone = {**environment, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    ended = run_tool(command, alone, log, lambda line: progress(readable(line)))
     if ended.code == PYTEST_USAGE_ERROR:
         said = [line.removeprefix("ERROR: ") for line in ended.lines if line.startswith("ERROR: ")]
         raise Problem(
