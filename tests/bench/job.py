@@ -1,15 +1,9 @@
-"""What the main job costs on this machine: `make bench`.
-
-Caches warm, a lab of its own. Absolute times depend on the machine, so each phase is also told as a multiple
-of one cold `ssh host true` of the same run. Prints Markdown for docs/benchmarks.md.
-"""
+"""What the main job costs, and a hardening or a verification of one host and of eight."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import shutil
+import re
 import socket
 import statistics
 import subprocess
@@ -17,26 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.bench.support import Row, timed
 from tests.e2e.world import CHECKOUT, World
-
-LIMITS = {
-    "up": 180.0,
-    "unchanged up": 45.0,
-    "create to ssh": 10.0,
-    "down": 20.0,
-    "droplet": 100.0,
-    "API": 150.0,
-}
-"""What issue and README promise: seconds, and MiB for the last two."""
-
-
-def timed(run) -> tuple[float, subprocess.CompletedProcess[str]]:
-    """Seconds and outcome of a command that must succeed."""
-    start = time.monotonic()
-    ended = run()
-    if ended.returncode:
-        sys.exit(f"the benchmark stops: {ended.stderr[-2000:]}")
-    return time.monotonic() - start, ended
 
 
 def ssh_floor(world: World, name: str, times: int = 5) -> float:
@@ -106,37 +82,52 @@ def resident(pid: int) -> float:
     raise ValueError(pid)
 
 
-def main() -> None:
-    world = World(CHECKOUT / ".seawall" / "bench", f"bench-{os.getpid() % 1000}", "lab-bench")
-    shutil.rmtree(world.folder, ignore_errors=True)
-    rows: list[tuple[str, float, str]] = []
-    try:
-        cold, first = timed(lambda: world.seawall("up", "--json"))
-        phases = json.loads(first.stdout)["seconds"]
-        unchanged, second = timed(lambda: world.seawall("up", "--json"))
-        if json.loads(second.stdout)["changed"]:
-            sys.exit("the benchmark stops: the second run changed something")
-        again = json.loads(second.stdout)["seconds"]
-        floor = ssh_floor(world, "app-1")
-        status = json.loads(world.by_hand("python -m lab status").stdout)
-        rows += [("up", cold, "s"), ("unchanged up", unchanged, "s")]
-        rows += [("create to ssh", create_to_ssh(status, world.folder / "token"), "s")]
-        rows += [("droplet", idle_memory(status), "MiB"), ("API", resident(status["pid"]), "MiB")]
-    finally:
-        gone, _ = timed(lambda: world.seawall("down"))
-        (CHECKOUT / f"Pulumi.{world.stack}.yaml").unlink(missing_ok=True)
-    rows.append(("down", gone, "s"))
-
-    print(f"\nMachine: {platform.machine()}, {os.cpu_count()} cores, kernel {platform.release()}")
-    print(f"Floor: one cold `ssh app-1 true` takes {floor:.2f} s (median of 5)\n")
-    print("| what | measured | limit | times the floor |\n|---|---|---|---|")
-    for name, value, unit in rows:
-        ratio = f"{value / floor:.0f}" if unit == "s" else ""
-        print(f"| {name} | {value:.1f} {unit} | {LIMITS[name]:.0f} {unit} | {ratio} |")
-    print("\n| phase | from nothing | unchanged |\n|---|---|---|")
-    for name in phases:
-        print(f"| {name} | {phases[name]:.1f} s | {again.get(name, 0):.1f} s |")
+def measure(world: World) -> list[Row]:
+    """From nothing, again, then what single steps cost; leaves the lab standing with eight droplets."""
+    cold, first = timed(lambda: world.seawall("up", "--json"))
+    unchanged, second = timed(lambda: world.seawall("up", "--json"))
+    if json.loads(second.stdout)["changed"]:
+        sys.exit("the benchmark stops: the second run changed something")
+    phases, again = json.loads(first.stdout)["seconds"], json.loads(second.stdout)["seconds"]
+    floor = ssh_floor(world, "app-1")
+    status = json.loads(world.by_hand("python -m lab status").stdout)
+    return [
+        Row("one cold `ssh app-1 true` (median of 5): the floor", floor),
+        Row("from nothing to verified", cold, limit=180),
+        *(Row(f"from nothing: {name}", seconds) for name, seconds in phases.items()),
+        Row("unchanged `seawall up`: every host asked", unchanged, limit=45),
+        *(Row(f"unchanged: {name}", seconds) for name, seconds in again.items()),
+        Row("create → sshd's first word", create_to_ssh(status, world.folder / "token"), limit=10),
+        Row("a hardened droplet, idle (proportional set size)", idle_memory(status), unit="MiB", limit=100),
+        Row("the API with its daemon", resident(status["pid"]), unit="MiB", limit=150),
+        *hosts(world, "app-1"),
+        *eight(world),
+    ]
 
 
-if __name__ == "__main__":
-    main()
+def hosts(world: World, *names: str) -> list[Row]:
+    """An unchanged hardening run and all controls of some hosts (all without any), as multiples of the floor."""
+    limits = (60, 10) if len(names) == 1 else (120, 30)
+    what = "one host" if names else "eight hosts"
+    one = [word for name in names for word in ("--host", name)]
+    plain = "ANSIBLE_PIPELINING=0 ANSIBLE_FORKS=5 ANSIBLE_SSH_ARGS= ansible-playbook playbooks/harden.yml"
+    limit = "".join(f" --limit {name}" for name in names)
+    return [
+        Row(f"hardening {what}, unchanged", timed(lambda: world.seawall("harden", *one))[0], ratio=limits[0]),
+        Row(f"the same under ansible's defaults, {what}", timed(lambda: world.by_hand(plain + limit))[0]),
+        Row(f"all controls on {what}", timed(lambda: world.seawall("verify", *one))[0], ratio=limits[1]),
+    ]
+
+
+def eight(world: World) -> list[Row]:
+    """Five droplets more, made by editing the settings as a user would."""
+    settings = CHECKOUT / f"Pulumi.{world.stack}.yaml"
+    settings.write_text(re.sub(r"(app: *\{count: *|count: )2\b", r"\g<1>7", settings.read_text(), count=1))
+    grown, ended = timed(lambda: world.seawall("up", "--json"))
+    if (found := len(json.loads(ended.stdout)["hosts"])) != 8:
+        sys.exit(f"the benchmark stops: {found} droplets stand where eight were declared")
+    return [Row("five more droplets, hardened and verified", grown), *hosts(world)]
+
+
+def down(world: World) -> list[Row]:
+    return [Row("`seawall down` of eight droplets, proven", timed(lambda: world.seawall("down"))[0])]
