@@ -28,6 +28,7 @@ from pydantic import (
 )
 
 from infra import credentials
+from infra.drift import Drift
 from infra.flows import ENDPOINTS, STRICT, Flow, Flows, faults, some
 
 PRIVATE = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
@@ -199,6 +200,8 @@ class Settings(Model):
     ]
     protect: bool = False
     """Whether Pulumi refuses to delete or replace the VPC and the droplets."""
+    drift: Annotated[Drift, BeforeValidator(_from_config)] = Drift()
+    """What ``seawall drift`` goes by; nothing is built from it."""
 
     @classmethod
     def load(

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -110,6 +111,77 @@ def verify(
     else:
         typer.echo(outcome.text())
     raise typer.Exit(outcome.code)
+
+
+drift_app = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
+app.add_typer(drift_app, name="drift")
+
+
+@drift_app.callback()
+def drift(
+    context: typer.Context,
+    stack: StackName = LAB,
+    full: Annotated[bool, typer.Option("--full", help="Every layer, thoroughly (the default).")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Against the last update and hardening.")] = False,
+    layer: Annotated[list[str] | None, typer.Option("--layer", help="Only this layer (repeatable).")] = None,
+    host: Only = None,
+    as_json: AsJson = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit's XML to this file.")] = None,
+    prometheus: Annotated[Path | None, typer.Option(help="Write node_exporter's text to this file.")] = None,
+    tell: Annotated[bool, typer.Option("--tell", help="Tell the channels of seawall:drift.tell.")] = False,
+) -> None:
+    """Say what differs from what was declared. Changes nothing."""
+    from seawall.drift import command, formats
+
+    context.obj = stack
+    if context.invoked_subcommand:
+        return
+    if full and quick:
+        raise Problem("--full and --quick exclude each other. Give one of them.", code=USAGE)
+    outcome = command.look(
+        Session.open(stack),
+        "quick" if quick else "full",
+        layer or (),
+        host or (),
+        telling=tell,
+        junit=junit,
+        prometheus=prometheus,
+    )
+    typer.echo(formats.as_json(outcome.report) if as_json else formats.text(outcome.report))
+    for said in outcome.untold:
+        typer.echo(f"seawall: {said}", err=True)
+    raise typer.Exit(outcome.code)
+
+
+@drift_app.command("history")
+def drift_history(
+    context: typer.Context,
+    as_json: AsJson = False,
+    html: Annotated[Path | None, typer.Option(help="Write it as one page to this file.")] = None,
+) -> None:
+    """When each difference came and went."""
+    from seawall.drift import command
+
+    text, document = command.history(Session.open(context.obj), html)
+    if as_json:
+        _print(document)
+    else:
+        typer.echo(text)
+
+
+@drift_app.command("watchdog")
+def drift_watchdog(
+    context: typer.Context,
+    max_age: Annotated[float, typer.Option(min=0.01, help="Hours since the last look that ended.")] = 26,
+) -> None:
+    """Tell when nobody looks any more. For a timer of its own."""
+    from datetime import timedelta
+
+    from seawall.drift import command
+
+    code, said = command.watchdog(Session.open(context.obj), timedelta(hours=max_age))
+    typer.echo(said)
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -187,6 +187,17 @@ class SshKey(Base):
     public_key: Mapped[str]
 
 
+class Kept(Base):
+    """What the lab keeps as it was told and does nothing with: domains, records, volumes, reserved addresses."""
+
+    __tablename__ = "kept"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    within: Mapped[str] = mapped_column(default="", index=True)
+    body: Mapped[dict]
+
+
 class UnknownRoute(Base):
     """A request no service answers: what a client wanted that the lab does not have."""
 

@@ -116,6 +116,28 @@ def test_pydo_drives_every_operation(lab):
     assert c.vpcs.list_members(vpc["id"])["meta"]["total"] == 3
     assert c.vpcs.list_members(vpc["id"], resource_type="droplet")["meta"]["total"] == 2
 
+    zone = "seawall.example"
+    c.domains.create(body={"name": zone, "ip_address": "198.51.100.7"})
+    assert c.domains.get(zone)["domain"]["name"] == c.domains.list()["domains"][0]["name"] == zone
+    assert c.domains.list_records(zone)["meta"]["total"] == 4  # three name servers and the address
+    record = c.domains.create_record(zone, body={"type": "A", "name": "www", "data": "198.51.100.8"})
+    number = record["domain_record"]["id"]
+    c.domains.patch_record(zone, number, body={"type": "A", "data": "198.51.100.9"})
+    c.domains.update_record(zone, number, body={"type": "A", "ttl": 60})
+    now = c.domains.get_record(zone, number)["domain_record"]
+    assert (now["name"], now["data"], now["ttl"]) == ("www", "198.51.100.9", 60)
+    c.domains.delete_record(zone, number)
+    c.domains.delete(zone)
+
+    volume = c.volumes.create(body={"name": "data", "region": "fra1", "size_gigabytes": 10})["volume"]
+    assert c.volumes.get(volume["id"])["volume"] == c.volumes.list()["volumes"][0] == volume
+    c.volumes.delete(volume["id"])
+    assert c.snapshots.list()["meta"]["total"] == 0
+    reserved = c.reserved_ips.create(body={"droplet_id": one})["reserved_ip"]
+    assert c.reserved_ips.list()["reserved_ips"][0]["droplet"]["id"] == one
+    assert c.reserved_ips.get(reserved["ip"])["reserved_ip"]["ip"] == reserved["ip"]
+    c.reserved_ips.delete(reserved["ip"])
+
     c.load_balancers.delete(balancer["id"])
     c.certificates.delete(certificate["id"])
     c.firewalls.delete(wall["id"])
@@ -178,10 +200,10 @@ def test_no_token_and_a_wrong_one(lab):
 
 
 def test_unknown_routes_answer_404_and_are_remembered(lab):
-    lab.ask("GET", "/v2/domains", expect=404)
-    lab.ask("GET", "/v2/domains", expect=404)
+    lab.ask("GET", "/v2/databases", expect=404)
+    lab.ask("GET", "/v2/databases", expect=404)
     lab.ask("PATCH", "/v2/droplets", expect=404)
-    assert lab.store.unknown_routes() == [("GET", "/v2/domains", 2), ("PATCH", "/v2/droplets", 1)]
+    assert lab.store.unknown_routes() == [("GET", "/v2/databases", 2), ("PATCH", "/v2/droplets", 1)]
 
 
 def test_health_needs_no_token(lab):

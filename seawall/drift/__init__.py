@@ -1,0 +1,1 @@
+"""Drift: what differs between what was declared and what is."""

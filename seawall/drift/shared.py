@@ -1,0 +1,59 @@
+"""What the cloud's and the strangers' layer both need, read once a look."""
+
+from __future__ import annotations
+
+import json
+
+import yaml
+from pydantic import ValidationError
+
+from infra.drift import Drift
+from seawall.drift.account import Account, read
+from seawall.drift.cloud import Resource, resources
+from seawall.drift.run import Look
+from seawall.environment import Stack
+from seawall.problem import USAGE, Problem
+
+
+def settings_of(stack: Stack) -> Drift:
+    """``seawall:drift`` of the stack's settings; all defaults where it has none."""
+    try:
+        config = (yaml.safe_load(stack.settings.read_text()) or {}).get("config") or {}
+        return Drift.model_validate(config.get("seawall:drift") or {})
+    except FileNotFoundError:
+        return Drift()
+    except (OSError, yaml.YAMLError, ValidationError, AttributeError) as error:
+        said = error.errors()[0] if isinstance(error, ValidationError) else None
+        why = f"{'.'.join(map(str, said['loc']))}: {said['msg']}" if said else " ".join(str(error).split())
+        raise Problem(
+            f"seawall:drift in {stack.settings.name} cannot be used: {why}. Pulumi.prod.example.yaml says what it "
+            "takes. Put it right; nothing was looked at.",
+            code=USAGE,
+        ) from None
+
+
+def settings(looking: Look) -> Drift:
+    return looking.once("drift_settings", lambda: settings_of(looking.session.stack))
+
+
+def stated(looking: Look) -> list[Resource]:
+    """What Pulumi's state holds."""
+    return looking.once("stated", lambda: resources(looking.deployment))
+
+
+def declared(looking: Look) -> list[Resource]:
+    """What the code declares: in a full look by the program itself, in a quick one by the last update."""
+    if looking.mode == "quick":
+        return stated(looking)
+
+    def ask() -> list[Resource]:
+        preview = looking.session.engine().ask("preview", "--json", "--show-sames", "--suppress-progress")
+        return resources(looking.deployment, json.loads(preview))
+
+    return looking.once("declared", ask)
+
+
+def account(looking: Look) -> Account:
+    """The account as its API answers it."""
+    ours = tuple(each.id for each in stated(looking) if each.kind == "vpc")
+    return looking.once("account", lambda: read(looking.session.environment, ours))
