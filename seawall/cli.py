@@ -125,12 +125,13 @@ def drift(
     quick: Annotated[bool, typer.Option("--quick", help="Against the last update and hardening.")] = False,
     layer: Annotated[list[str] | None, typer.Option("--layer", help="Only this layer (repeatable).")] = None,
     host: Only = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Put right what is safe to; then look again.")] = False,
     as_json: AsJson = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit's XML to this file.")] = None,
     prometheus: Annotated[Path | None, typer.Option(help="Write node_exporter's text to this file.")] = None,
     tell: Annotated[bool, typer.Option("--tell", help="Tell the channels of seawall:drift.tell.")] = False,
 ) -> None:
-    """Say what differs from what was declared. Changes nothing."""
+    """Say what differs from what was declared. Changes nothing without --fix."""
     from seawall.drift import command, formats
 
     context.obj = stack
@@ -143,11 +144,14 @@ def drift(
         "quick" if quick else "full",
         layer or (),
         host or (),
+        fixing=fix,
         telling=tell,
         junit=junit,
         prometheus=prometheus,
     )
     typer.echo(formats.as_json(outcome.report) if as_json else formats.text(outcome.report))
+    for said in outcome.fixed:
+        typer.echo(f"fixed: {said}", err=True)
     for said in outcome.untold:
         typer.echo(f"seawall: {said}", err=True)
     raise typer.Exit(outcome.code)

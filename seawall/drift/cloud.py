@@ -156,6 +156,7 @@ def _differences(
             who=f"{NOBODY} (last action on it: {when})" if when else NOBODY,
             requirements=noun.requirements_of(what),
             remedy=remedy,
+            fix=offered(str(resource.kind), what, expected, seen),
         )
 
     live = account.find(resource.kind, _identity(resource)) if resource.id else None
@@ -275,6 +276,8 @@ class Noun:
         return self.requirements.get(what, self.requirements.get("", ()))
 
     def remedy_of(self, what: str) -> str:
+        if what == "status":
+            return "Find out why; then `seawall drift --fix`, or the control panel, brings it back up."
         if what in self.unread:
             return (
                 "Pulumi does not see this field: set it back in the control panel, or let `seawall drift --fix` where "
@@ -342,7 +345,7 @@ ENDS = {"Addresses": "addresses", "Tags": "tags", "DropletIds": "droplet_ids",
         "LoadBalancerUids": "load_balancer_uids", "KubernetesIds": "kubernetes_ids"}  # fmt: skip
 
 
-def _as_api_rule(rule: Mapping[str, Any], end: str, word: str) -> dict[str, Any]:
+def as_api_rule(rule: Mapping[str, Any], end: str, word: str) -> dict[str, Any]:
     """A rule of Pulumi's inputs as the API writes it. What the provider may come to know is kept."""
     known = {f"{word}{name}": api for name, api in ENDS.items()}
     others = {name: value for name, value in rule.items() if name not in known and name not in
@@ -360,10 +363,10 @@ def _firewall(resource: Resource, context: Context) -> Document:
     return {
         "name": resource.name,
         "inbound rules": normal.firewall_rules(
-            [_as_api_rule(rule, "sources", "source") for rule in inbound], "in"
+            [as_api_rule(rule, "sources", "source") for rule in inbound], "in"
         ),
         "outbound rules": normal.firewall_rules(
-            [_as_api_rule(rule, "destinations", "destination") for rule in outbound], "out"
+            [as_api_rule(rule, "destinations", "destination") for rule in outbound], "out"
         ),
         "tags": normal.lower(_get(resource, "tags", [])),
         "droplets": normal.texts(_get(resource, "dropletIds", [])),
@@ -684,3 +687,24 @@ NOUNS = {
         {"": ("pci-1.2.8", "pci-1.4.1")},
     ),
 }
+
+
+# --- What `--fix` may put right (``cloud_fix``) --------------------------------------------------------------
+
+FIREWALL_FIX = frozenset({"name", "inbound rules", "outbound rules", "tags", "droplets"})
+LOAD_BALANCER_FIX = (frozenset(BALANCER) - {"network", "network stack", "type", "members' tag"}) | {
+    "name", "forwarding rules", "members", "health check", "allowed sources", "denied sources",
+}  # fmt: skip
+
+
+def offered(kind: str, what: str, expected: str, seen: str) -> str:
+    """What `--fix` would do about a difference; empty where a person has to."""
+    if kind == "firewall" and what in FIREWALL_FIX:
+        return "writes the declared firewall back, whole"
+    if kind == "load-balancer" and what in LOAD_BALANCER_FIX:
+        return "writes the declared load balancer back, whole"
+    if kind == "droplet" and what == "tags":
+        return "puts the declared tags back, and takes off what is not declared"
+    if kind == "droplet" and what == "status" and seen == "off":
+        return "powers the droplet on"
+    return ""

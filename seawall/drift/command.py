@@ -28,6 +28,7 @@ class Outcome:
 
     report: Report
     untold: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
 
     @property
     def code(self) -> int:
@@ -41,23 +42,36 @@ def look(
     layers: Iterable[str] = (),
     hosts: Iterable[str] = (),
     *,
+    fixing: bool = False,
     telling: bool = False,
     junit: Path | None = None,
     prometheus: Path | None = None,
 ) -> Outcome:
-    """One look, kept in the history and written where asked. Looks never overlap, nor anything that changes hosts."""
+    """One look, kept in the history and written where asked. Looks never overlap, nor anything that changes hosts.
+
+    ``fixing`` puts right what the differences offer, and looks again: the report is of what is left.
+    """
+    hosts = tuple(hosts)
     history, settings = History.of(session.where), settings_of(session.stack)
     with only_one(session.where, "drift"):
         begun = Run.begin()
         history.begin(begun.id, session.stack.name, mode)
-        report = run.look(session, mode, layers, hosts, begun)
+        looking = run.Look(session, mode, tuple(hosts))
+        report = run.look(session, mode, layers, hosts, begun, looking)
+        fixed: list[str] = []
+        if fixing and any(each.fix for each in report.differences):
+            history.record(report)  # what was there is kept, though it is gone in a moment
+            for layer, mend in run.fixes().items():
+                if offers := [each for each in report.differences if each.layer == layer and each.fix]:
+                    fixed += mend(looking, offers)
+            report = run.look(session, mode, layers, hosts, begun)
         report = replace(report, differences=tuple(history.record(report)))
         if junit:
             formats.write(junit, formats.junit(report), mode=0o600)
         if prometheus:
             formats.write(prometheus, formats.prometheus(report), mode=0o644)
         untold = tell(history, session.stack.name, settings) if telling else []
-    return Outcome(report, tuple(untold))
+    return Outcome(report, tuple(untold), tuple(fixed))
 
 
 def history(session: Session, html: Path | None = None) -> tuple[str, dict]:

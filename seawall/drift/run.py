@@ -54,6 +54,13 @@ def layers() -> dict[str, Layer]:
     return {"cloud": cloud.look, "strangers": strangers.look}
 
 
+def fixes() -> dict[str, Callable[[Look, Iterable[Difference]], list[str]]]:
+    """What puts right what a layer's differences offer (their ``fix``): it says what it did."""
+    from seawall.drift import cloud_fix
+
+    return {"cloud": cloud_fix.mend}
+
+
 @dataclass(frozen=True)
 class Report:
     """What one look found. ``layers`` and ``hosts`` say where it looked: what it did not ask about is unchanged."""
@@ -96,13 +103,15 @@ def look(
     only: Iterable[str] = (),
     hosts: Iterable[str] = (),
     run: Run | None = None,
+    looking: Look | None = None,
 ) -> Report:
     """Ask the layers (all, or ``only`` these) and say what they found."""
     there = layers()
     asked = tuple(dict.fromkeys(only)) or tuple(there)
     if strange := [name for name in asked if name not in there]:
         raise Problem(f"There is no layer {strange[0]}. There are {', '.join(there)}.", code=USAGE)
-    began, run, looking = datetime.now(UTC), run or Run.begin(), Look(session, mode, tuple(hosts))
+    began, run, hosts = datetime.now(UTC), run or Run.begin(), tuple(hosts)
+    looking = looking or Look(session, mode, hosts)
     found: list[Difference] = []
     seconds: dict[str, float] = {}
     with ThreadPoolExecutor(len(asked)) as pool:
