@@ -25,6 +25,7 @@ options:
   vendor_accounts: {type: list, elements: str, default: [], description: Locked where they exist}
   files: {type: list, elements: dict, default: [], description: Further files, as in seawall_daemon}
   absent: {type: list, elements: str, default: [], description: Files that should not exist; globs}
+  reader: {type: dict, description: "name, public_keys, command: an account that can only run that; none without keys"}
 """
 
 DATABASES = ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/subuid", "/etc/subgid"]
@@ -44,6 +45,7 @@ def main():
             "vendor_accounts": {"type": "list", "elements": "str", "default": []},
             "files": {"type": "list", "elements": "dict", "default": []},
             "absent": {"type": "list", "elements": "str", "default": []},
+            "reader": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
@@ -103,6 +105,37 @@ def commands(administrators, group, vendor_accounts, users, groups, shadow, prot
     return todo
 
 
+def reader_commands(reader, users):
+    """What has to be run for the account that only looks: there with keys, gone without. Pure."""
+    name = reader.get("name")
+    if not name:
+        return []
+    if not reader.get("public_keys"):
+        return [["userdel", name]] if name in users else []
+    if name not in users:
+        home = ["--home-dir", reader_home(name), "--no-create-home", "--shell", "/bin/sh"]
+        return [["useradd", "--system", "--user-group", *home, name]]
+    # A forced command runs by way of the account's shell.
+    return [["usermod", "--shell", "/bin/sh", name]] if users[name] != "/bin/sh" else []
+
+
+def reader_files(reader):
+    """Its keys, each bound to the one command. They are root's, like all above them: it can't loosen its own bonds."""
+    name, keys = reader.get("name"), reader.get("public_keys") or []
+    if not name:
+        return []
+    if not all(KEY.match(key.strip()) for key in keys):
+        raise host.HostError(f"The account {name} needs public keys, each on one line.")
+    bonds = f'restrict,command="{reader["command"]}"'
+    text = "".join(f"{bonds} {key.strip()}\n" for key in keys)
+    path = f"{reader_home(name)}/.ssh/authorized_keys"
+    return [host.File(path, text.encode() if keys else None)]
+
+
+def reader_home(name):
+    return f"/var/lib/{name}"
+
+
 def key_files(administrators, vendor_accounts, homes):
     """authorized_keys as declared for administrators; none for root and vendor accounts."""
     files = []
@@ -135,7 +168,9 @@ def converge(options, checking):
     todo = commands(
         administrators, options["group"], options["vendor_accounts"], users, groups, shadow, protected
     )
-    files = host.declared(options["files"])
+    reader = options.get("reader") or {}
+    todo += reader_commands(reader, users)
+    files = host.declared(options["files"]) + reader_files(reader)
     files += host.absent(options["absent"], keep={file.path for file in files})
     keys = key_files(administrators, options["vendor_accounts"], homes)
     wrong = host.changes(files + keys)
@@ -157,6 +192,8 @@ def converge(options, checking):
             host.must(argv, "An account could not be changed")
         for one in administrators:
             _ssh_directory(one["name"])
+        if reader.get("public_keys"):
+            _reader_directory(reader["name"])
         # An account made just now has only now its home and ids.
         homes = {entry.pw_name: entry.pw_dir for entry in pwd.getpwall()}
         keys = key_files(administrators, options["vendor_accounts"], homes)
@@ -179,6 +216,19 @@ def _ssh_directory(name):
         os.fchmod(fd, 0o700)
     finally:
         os.close(fd)
+
+
+def _reader_directory(name):
+    """Root's, whatever the umask: sshd reads the keys as the account, which may not change them."""
+    for path in (reader_home(name), f"{reader_home(name)}/.ssh"):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o755)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            os.fchown(fd, 0, 0)
+            os.fchmod(fd, 0o755)
+        finally:
+            os.close(fd)
 
 
 if __name__ == "__main__":

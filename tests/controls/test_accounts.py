@@ -14,6 +14,13 @@ def declared(host):
     }
 
 
+def reader(host):
+    """The drift watch's read-only account and its keys, where the settings give it any."""
+    keys = host.vars.get("accounts_reader_keys") or []
+    name = host.vars.get("accounts_reader", "seawall-drift")
+    return {name: {" ".join(key.split()[:2]) for key in keys}} if keys else {}
+
+
 def people(host):
     """Accounts made for persons: Debian counts them from 1000; 65534 is nobody."""
     return [user for user in host.accounts.users if 1000 <= user.uid < 65534]
@@ -222,7 +229,9 @@ def test_authorized_keys(host):
     def named(keys):
         return {f"{user}'s {key[:24]}…{key[-12:]}" for user, held in keys.items() for key in held}
 
-    expect(named(host.accounts.authorized_keys), "authorised keys").to_be_exactly(named(declared(host)))
+    expect(named(host.accounts.authorized_keys), "authorised keys").to_be_exactly(
+        named(declared(host) | reader(host))
+    )
 
 
 @control(
@@ -253,7 +262,7 @@ def test_sudo_valid(host):
     requirements=["pci-7.2.1", "pci-7.2.5"],
 )
 def test_sudo_without_password(host):
-    allowed = set(declared(host)) | {"root"}
+    allowed = set(declared(host)) | set(reader(host)) | {"root"}
     expect(host.accounts.sudo_without_password - allowed, "others").to_be_empty()
 
 
@@ -264,7 +273,7 @@ def test_sudo_without_password(host):
     requirements=["pci-7.2.1", "pci-7.2.5"],
 )
 def test_sudo_grants(host):
-    allowed = set(declared(host)) | {"root", "%sudo"}
+    allowed = set(declared(host)) | set(reader(host)) | {"root", "%sudo"}
     expect(host.accounts.sudoers - allowed, "others").to_be_empty()
 
 

@@ -181,12 +181,15 @@ def test_gssapi(host):
 
 @control(
     "sshd-groups",
-    "Only members of sshusers may log in",
+    "Only members of sshusers may log in (and a drift watch's bound account)",
     severity="critical",
     requirements=["pci-7.2.1", "pci-8.2.1", "cis-deb12-5.1.4"],
 )
 def test_groups(host):
-    expect(host.sshd["allowgroups"], "AllowGroups").to_be(["sshusers"])
+    watch = (
+        [host.vars.get("accounts_reader", "seawall-drift")] if host.vars.get("accounts_reader_keys") else []
+    )
+    expect(host.sshd["allowgroups"], "AllowGroups").to_be(["sshusers", *watch])
 
 
 @control(
