@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 from lab.engine.build import BuildError
 from lab.world import BackendError
 from seawall.environment import LAB, for_shell
-from seawall.places import only_one
+from seawall.places import only_one, places
 from seawall.problem import UNABLE, USAGE, Problem
 from seawall.progress import Progress
 from seawall.session import Session
@@ -186,6 +186,139 @@ def drift_watchdog(
     code, said = command.watchdog(Session.open(context.obj), timedelta(hours=max_age))
     typer.echo(said)
     raise typer.Exit(code)
+
+
+evidence_app = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
+app.add_typer(evidence_app, name="evidence")
+key_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+evidence_app.add_typer(
+    key_app, name="key", help="The key that signs evidence: make, show, rotate (docs/evidence.md)."
+)
+
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Folder of bundles (default: .seawall/evidence/bundles)."),
+]
+Kept = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="SEAWALL_EVIDENCE_STORE",
+        help="Where bundles are kept: s3://BUCKET/PREFIX or a folder.",
+    ),
+]
+UseKey = Annotated[
+    Path | None,
+    typer.Option("--use", help="A public key whose private half an agent holds, or a token's handle."),
+]
+
+
+@evidence_app.callback()
+def evidence(
+    context: typer.Context,
+    stack: StackName = LAB,
+    output: Output = None,
+    kept: Kept = "",
+    verify_first: Annotated[
+        bool,
+        typer.Option(
+            "--verify/--no-verify", help="Verify and look for drift first, or take the latest findings."
+        ),
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Make a signed bundle of evidence that stands on its own; or verify, list and keep them."""
+    if context.invoked_subcommand:
+        return
+    from seawall.evidence import command
+
+    made = command.make(Session.open(stack), output, kept, verify=verify_first)
+    if as_json:
+        _print(made.document())
+    else:
+        typer.echo(made.text())
+    raise typer.Exit(made.code)
+
+
+@evidence_app.command("verify")
+def evidence_verify(
+    bundle: Annotated[str, typer.Argument(help="A bundle's folder, or the name of one in the store.")],
+    key: Annotated[
+        str, typer.Option("--key", help="The one key to believe: SHA256:… or a public key's file.")
+    ] = "",
+    allowed: Annotated[
+        Path | None, typer.Option("--allowed-signers", help="Keys to believe, as ssh-keygen takes.")
+    ] = None,
+    kept: Kept = "",
+    as_json: AsJson = False,
+) -> None:
+    """Whether a bundle is what was signed, byte for byte: 0 it is, 2 it isn't, 1 nobody could look."""
+    from seawall.evidence import command
+
+    verdict = command.verify(bundle, key, allowed, kept)
+    if as_json:
+        _print(verdict.document())
+    else:
+        typer.echo(verdict.text())
+    raise typer.Exit(verdict.code)
+
+
+@evidence_app.command("list")
+def evidence_list(
+    output: Output = None,
+    kept: Kept = "",
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove bundles older than thirteen months.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The bundles there are, whether each is whole, and whether their chain is."""
+    from seawall.evidence import command
+
+    found = command.listed(places(), output, kept, prune=prune)
+    if as_json:
+        _print(found.document())
+    else:
+        typer.echo(found.text())
+    raise typer.Exit(found.code)
+
+
+@evidence_app.command("push")
+def evidence_push(kept: Kept, stack: StackName = LAB, output: Output = None) -> None:
+    """Go on with an upload that was interrupted; what is in the store already is not sent again."""
+    from seawall.evidence import command
+
+    typer.echo(f"{command.push(places(), stack, output, kept)} files uploaded to {kept}")
+
+
+@key_app.command("make")
+def evidence_key_make(use: UseKey = None) -> None:
+    """Make the signing key on this machine, or name one of an agent or a hardware token."""
+    from seawall.evidence.signing import Keyring
+
+    typer.echo(f"{Keyring.of(places()).make(use).fingerprint} signs evidence from now on.")
+
+
+@key_app.command("rotate")
+def evidence_key_rotate(use: UseKey = None) -> None:
+    """Sign with another key from now on; what the old one signed stays valid."""
+    from seawall.evidence.signing import Keyring
+
+    typer.echo(f"{Keyring.of(places()).rotate(use).fingerprint} signs evidence from now on.")
+
+
+@key_app.command("show")
+def evidence_key_show(as_json: AsJson = False) -> None:
+    """The key's fingerprint, which auditors compare, and where it is kept."""
+    from seawall.evidence import command
+    from seawall.evidence.signing import Keyring
+
+    keyring = Keyring.of(places())
+    told = command.key_document(keyring.required(), keyring)
+    if as_json:
+        _print(told)
+    else:
+        typer.echo("\n".join(f"{name:<16} {value}" for name, value in told.items()))
 
 
 @app.command()

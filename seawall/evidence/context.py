@@ -58,9 +58,12 @@ class Context:
     hosts: Mapping[str, HostFacts] = field(default_factory=dict)
     """By droplet. One that couldn't be asked is here as well, with ``unreachable`` saying why."""
     drift: Mapping[str, Any] | None = None
-    """The latest drift report, the document `seawall drift --json` prints; None where none was ever made."""
+    """The latest drift report, the document `seawall drift --json` prints; None where nobody looked."""
     drift_history: tuple[Mapping[str, Any], ...] = ()
-    """What is known of earlier differences, oldest first (issue 6's history)."""
+    """Every difference ever seen, newest first: ``came``, ``last_seen``, ``went`` (None while it lasts) and its own
+    fields, as `seawall drift history --json` prints them."""
+    drift_runs: tuple[Mapping[str, Any], ...] = ()
+    """When was looked, newest first: ``run``, ``began``, ``ended``, ``differs``, ``unknown`` …"""
     attestations: Attestations = field(default_factory=Attestations)
     """``.statements`` and ``.reports``; ask ``in_force(context.at.date())`` which count today."""
     profile: Profile | None = None
