@@ -294,22 +294,36 @@ def _get(resource: Resource, name: str, default: Any) -> Any:
     return default if value is None else value
 
 
+def _text(resource: Resource, name: str, default: str) -> str | None:
+    """A declared text; None where there is none, or only an update will tell."""
+    value = _get(resource, name, default)
+    return None if value in (None, "") else str(value)
+
+
+def _each(
+    resource: Resource, name: str, default: list, form: Callable[[Iterable[Any]], frozenset[str]]
+) -> frozenset[str] | None:
+    """A declared list in its normal form; None where only an update will tell."""
+    value = _get(resource, name, default)
+    return None if value is None or PLACEHOLDER in map(str, value) else form(value)
+
+
 def _droplet(resource: Resource, context: Context) -> Document:
     agent = resource.inputs.get("dropletAgent")
     return {
         "name": resource.name,
         "status": "active",
         "lock": False,
-        "region": str(_get(resource, "region", "")) or None,
-        "image": str(_get(resource, "image", "")) or None,
-        "size": str(_get(resource, "size", "")) or None,
-        "tags": normal.lower(_get(resource, "tags", [])),
-        "VPC": str(_get(resource, "vpcUuid", resource.outputs.get("vpcUuid") or "")) or None,
-        "monitoring": bool(_get(resource, "monitoring", False)),
-        "backups": bool(_get(resource, "backups", False)),
-        "IPv6": bool(_get(resource, "ipv6", False)),
+        "region": _text(resource, "region", ""),
+        "image": _text(resource, "image", ""),
+        "size": _text(resource, "size", ""),
+        "tags": _each(resource, "tags", [], normal.lower),
+        "VPC": _text(resource, "vpcUuid", resource.outputs.get("vpcUuid") or ""),
+        "monitoring": _get(resource, "monitoring", False),
+        "backups": _get(resource, "backups", False),
+        "IPv6": _get(resource, "ipv6", False),
         "agent": None if agent is None else bool(agent),
-        "volumes": normal.texts(_get(resource, "volumeIds", [])),
+        "volumes": _each(resource, "volumeIds", [], normal.texts),
         "snapshots": normal.texts(()),
         "addresses": normal.texts(
             filter(None, (resource.outputs.get("ipv4Address"), resource.outputs.get("ipv4AddressPrivate")))
@@ -360,16 +374,19 @@ def as_api_rule(rule: Mapping[str, Any], end: str, word: str) -> dict[str, Any]:
 
 def _firewall(resource: Resource, context: Context) -> Document:
     inbound, outbound = (_get(resource, name, []) or [] for name in ("inboundRules", "outboundRules"))
+    waiting = PLACEHOLDER in json.dumps([inbound, outbound], default=str)
     return {
         "name": resource.name,
-        "inbound rules": normal.firewall_rules(
-            [as_api_rule(rule, "sources", "source") for rule in inbound], "in"
-        ),
-        "outbound rules": normal.firewall_rules(
+        "inbound rules": None
+        if waiting
+        else normal.firewall_rules([as_api_rule(rule, "sources", "source") for rule in inbound], "in"),
+        "outbound rules": None
+        if waiting
+        else normal.firewall_rules(
             [as_api_rule(rule, "destinations", "destination") for rule in outbound], "out"
         ),
-        "tags": normal.lower(_get(resource, "tags", [])),
-        "droplets": normal.texts(_get(resource, "dropletIds", [])),
+        "tags": _each(resource, "tags", [], normal.lower),
+        "droplets": _each(resource, "dropletIds", [], normal.texts),
         "pending changes": normal.texts(()),
     }
 
@@ -451,13 +468,13 @@ def _balancer(resource: Resource, context: Context) -> Document:
     return {
         "name": resource.name,
         "status": "active",
-        "region": str(_get(resource, "region", "")) or None,
-        "VPC": str(_get(resource, "vpcUuid", resource.outputs.get("vpcUuid") or "")) or None,
+        "region": _text(resource, "region", ""),
+        "VPC": _text(resource, "vpcUuid", resource.outputs.get("vpcUuid") or ""),
         "address": str(resource.outputs.get("ip") or "") or None,
         "forwarding rules": normal.forwarding_rules(rules, context.certificates)
         if PLACEHOLDER not in json.dumps(rules, default=str)
         else None,
-        "members": None if tagged else normal.texts(_get(resource, "dropletIds", [])),
+        "members": None if tagged else _each(resource, "dropletIds", [], normal.texts),
         "health check": _health({api: health.get(name) for name, api in HEALTH.items()}) if health else None,
         "sticky sessions": str(sticky.get("type") or "none"),
         "allowed sources": normal.sources(walls.get("allows")),
@@ -525,7 +542,7 @@ def _vpc(resource: Resource, context: Context) -> Document:
         "name": resource.name,
         "range": _get(resource, "ipRange", resource.outputs.get("ipRange")),
         "region": _get(resource, "region", None),
-        "description": str(_get(resource, "description", "")),
+        "description": str(resource.inputs.get("description") or ""),
         "default of its region": False,
     }
 

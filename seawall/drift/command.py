@@ -91,7 +91,7 @@ def watchdog(session: Session, max_age: timedelta, now: datetime | None = None) 
     """
     kept, stack, now = History.of(session.where), session.stack.name, now or datetime.now(UTC)
     stopped = _stopped(kept, session.where, stack, max_age, now)
-    kept.state(stack, _watch(stopped), bool(stopped))
+    kept.state(stack, _watch(stopped), bool(stopped), now)
     untold = tell(kept, stack, settings_of(session.stack), now)
     said = stopped or f"The watch over {stack} goes: last look {kept.runs(stack)[0].ended}."
     return (UNABLE if stopped or untold else DECLARED), " ".join([said, *untold])

@@ -133,11 +133,11 @@ class History:
     def begin(self, report_id: str, stack: str, mode: str) -> None:
         """A run begins; whoever finds it without an end knows that it died."""
         with self._session() as db:
-            db.merge(Look(id=report_id, stack=stack, mode=mode, began=_now(), ended=None))
+            db.merge(Look(id=report_id, stack=stack, mode=mode, began=_iso(datetime.now(UTC)), ended=None))
 
     def record(self, report: Report) -> list[Difference]:
         """Keep what a run found; its differences, each with when it was first seen."""
-        now = report.ended.astimezone(UTC).isoformat(timespec="seconds")
+        now = _iso(report.ended)
         with self._session() as db:
             self._keep_run(db, report, now)
             lasting = {
@@ -178,7 +178,7 @@ class History:
                 id=report.run.id,
                 stack=report.stack,
                 mode=report.mode,
-                began=report.began.astimezone(UTC).isoformat(timespec="seconds"),
+                began=_iso(report.began),
                 ended=now,
                 layers=list(report.layers),
                 hosts=list(report.hosts),
@@ -187,9 +187,9 @@ class History:
             )
         )
 
-    def state(self, stack: str, difference: Difference, holds: bool) -> None:
+    def state(self, stack: str, difference: Difference, holds: bool, at: datetime) -> None:
         """Keep one difference apart from a run: it came, or it went."""
-        now = _now()
+        now = _iso(at)
         with self._session() as db:
             spell = db.scalar(
                 select(Spell).where(
@@ -228,9 +228,9 @@ class History:
             rows = db.scalars(select(Told).where(Told.channel == channel).order_by(Told.number))
             return {row.spell: (row.said, row.at) for row in rows}
 
-    def tell(self, channel: str, said: Iterable[tuple[int, str]]) -> None:
+    def tell(self, channel: str, said: Iterable[tuple[int, str]], at: datetime) -> None:
         """The channel was told these (spell, what)."""
-        now = _now()
+        now = _iso(at)
         with self._session() as db:
             db.add_all(Told(spell=spell, channel=channel, said=what, at=now) for spell, what in said)
 
@@ -260,8 +260,8 @@ def _was_asked(spell: Spell, report: Report) -> bool:
 HOST_KINDS = ("host", "droplet")
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def _prepare(connection: Any, _record: Any) -> None:

@@ -106,13 +106,13 @@ def channels(settings: Drift, base: Path = CHECKOUT) -> dict[str, Channel]:
 
 def tell(history: History, stack: str, settings: Drift, now: datetime | None = None) -> list[str]:
     """Tell every channel what it is owed; what went wrong, a sentence each. One failing channel stops no other."""
-    spells, failed = history.spells(stack), []
+    spells, failed, now = history.spells(stack), [], now or datetime.now(UTC)
     for name, send in channels(settings).items():
         news = owed(
             spells,
             history.told(name),
             timedelta(hours=settings.remind_hours),
-            now or datetime.now(UTC),
+            now,
         )
         if not news:
             continue
@@ -121,7 +121,7 @@ def tell(history: History, stack: str, settings: Drift, now: datetime | None = N
         except Problem as problem:
             failed.append(str(problem))
         else:
-            history.tell(name, [(each.spell.number, each.said) for each in news])
+            history.tell(name, [(each.spell.number, each.said) for each in news], now)
     return failed
 
 
@@ -147,7 +147,11 @@ def secret(path: Path, base: Path = CHECKOUT) -> str:
 
 def _webhook(to: Webhook, told: Message, base: Path) -> None:
     url = secret(to.url_file, base)
-    if urlsplit(url).scheme != "https" and urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1"):
+    try:
+        there = urlsplit(url)
+    except ValueError:
+        there = urlsplit("")
+    if there.scheme != "https" and there.hostname not in ("127.0.0.1", "localhost", "::1"):
         raise Problem(
             f"{to.url_file} does not hold an https:// address. A webhook's address is a secret: use TLS."
         )
