@@ -17,6 +17,9 @@ import tempfile
 import time
 from dataclasses import dataclass
 
+# Modes come from declarations; an administrator's own mask (027) must not close a folder that a daemon reads.
+os.umask(0o022)
+
 RUN = "/run/seawall"
 COMMIT_CONFIRM = "/usr/local/lib/seawall/commit-confirm"
 
@@ -267,7 +270,8 @@ def loaded_at(unit: Unit, shown: dict[str, str]) -> float:
     which = (
         "StateChangeTimestampMonotonic" if unit.on_change == "reload" else "ExecMainStartTimestampMonotonic"
     )
-    started = int(shown.get(which) or 0)
+    # A timer has no process that started.
+    started = int(shown.get(which) or shown.get("StateChangeTimestampMonotonic") or 0)
     return time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + started / 1e6
 
 

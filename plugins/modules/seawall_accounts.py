@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import grp
+import hashlib
 import os
 import pwd
 import re
@@ -18,6 +20,9 @@ short_description: Who may log in and become root, exactly as declared
 description:
   - Administrators exist, are in the login group and have exactly the declared public keys; nobody else is in the
     login group or in sudo; root and vendor accounts are locked and have no keys.
+  - A key that nobody declared is removed wherever it lies, and named by its fingerprint: as a warning of the run,
+    and in the host's log.
+  - Profiles among the files are enabled by pam-auth-update, which writes PAM's stacks from all profiles there are.
   - Arms commit-confirm before it changes anything and returns confirm_id; run it through seawall_confirmed.
 options:
   administrators: {type: list, elements: dict, required: true, description: "name, public_keys"}
@@ -31,6 +36,14 @@ options:
 DATABASES = ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/subuid", "/etc/subgid"]
 # Groups that are as good as root.
 ROOT_GROUPS = ("sudo", "docker", "lxd")
+PROFILES = "/usr/share/pam-configs/"
+# What a block of a profile becomes a line of.
+STACKS = {
+    "Auth": "/etc/pam.d/common-auth",
+    "Account": "/etc/pam.d/common-account",
+    "Password": "/etc/pam.d/common-password",
+    "Session": "/etc/pam.d/common-session",
+}
 NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
 KEY = re.compile(
     r"(ssh-ed25519|ecdsa-sha2-nistp\d+|ssh-rsa|sk-[a-z0-9-]+@openssh\.com) [A-Za-z0-9+/=]+( [^\n]*)?\Z"
@@ -136,8 +149,8 @@ def reader_home(name):
     return f"/var/lib/{name}"
 
 
-def key_files(administrators, vendor_accounts, homes):
-    """authorized_keys as declared for administrators; none for root and vendor accounts."""
+def key_files(administrators, others, homes):
+    """authorized_keys as declared for administrators; none for the ``others`` (root, vendor accounts, strangers)."""
     files = []
     for one in administrators:
         name, home = one["name"], homes.get(one["name"], f"/home/{one['name']}")
@@ -145,13 +158,62 @@ def key_files(administrators, vendor_accounts, homes):
         files.append(host.File(f"{home}/.ssh/authorized_keys", text.encode(), 0o600, name, name))
         files.append(host.File(f"{home}/.ssh/authorized_keys2", None))
     names = [one["name"] for one in administrators]
-    for name in ["root", *vendor_accounts]:
+    theirs = {file.path for file in files}
+    for name in others:
         if name in homes and name not in names:
-            files += [
-                host.File(f"{homes[name]}/.ssh/{kind}", None)
-                for kind in ("authorized_keys", "authorized_keys2")
-            ]
+            paths = [f"{homes[name]}/.ssh/{kind}" for kind in ("authorized_keys", "authorized_keys2")]
+            # Accounts may share a home, and an administrator's is the administrator's.
+            files += [host.File(path, None) for path in paths if path not in theirs]
+            theirs.update(paths)
     return files
+
+
+def fingerprints(text):
+    """SHA256 fingerprints of the keys in an authorized_keys file, as ssh-keygen -l prints them. Pure."""
+    found = set()
+    for encoded in re.findall(r"(?m)^(?!#).*?\b(AAAA[A-Za-z0-9+/]+=*)", text):
+        with contextlib.suppress(ValueError):
+            digest = hashlib.sha256(base64.b64decode(encoded + "=" * (-len(encoded) % 4))).digest()
+            found.add("SHA256:" + base64.b64encode(digest).decode().rstrip("="))
+    return found
+
+
+def undeclared_keys(files):
+    """One sentence for each file that has keys nobody declared."""
+    said = []
+    for file in files:
+        now = fingerprints((host.read(file.path) or b"").decode(errors="replace"))
+        if strange := now - fingerprints((file.content or b"").decode()):
+            said.append(f"{file.path} has keys that nobody declared: {', '.join(sorted(strange))}")
+    return said
+
+
+def pam_lines(profile):
+    """The modules a PAM profile asks for: (its stack's file, the module with its arguments). Pure."""
+    block, lines = None, []
+    for line in profile.splitlines():
+        if line[:1] in (" ", "\t"):
+            # [success=end default=ignore] becomes a number of lines, so the control field is left out.
+            module = re.search(r"pam_\w+\.so.*", line)
+            if block in STACKS and module:
+                lines.append((STACKS[block], module[0].split()))
+        else:
+            block = line.partition(":")[0].removesuffix("-Initial")
+    return lines
+
+
+def pam_missing(profiles):
+    """Names of the profiles that are not wholly in PAM's stacks."""
+    stacks = {
+        path: [re.sub(r"^.*?(?=pam_\w+\.so)", "", line).split() for line in text.splitlines()]
+        for path in STACKS.values()
+        for text in [(host.read(path) or b"").decode()]
+    }
+    return [
+        os.path.basename(file.path)
+        for file in profiles
+        if any(words not in stacks[path] for path, words in pam_lines(file.content.decode()))
+    ]
 
 
 def converge(options, checking):
@@ -172,11 +234,18 @@ def converge(options, checking):
     todo += reader_commands(reader, users)
     files = host.declared(options["files"]) + reader_files(reader)
     files += host.absent(options["absent"], keep={file.path for file in files})
-    keys = key_files(administrators, options["vendor_accounts"], homes)
+    others = [name for name in homes if name != reader.get("name")]
+    keys = key_files(administrators, others, homes)
     wrong = host.changes(files + keys)
+    profiles = [file for file in files if file.path.startswith(PROFILES)]
+    pam = pam_missing(profiles)
+    undeclared = undeclared_keys(keys + reader_files(reader))
     why = [" ".join(argv) for argv in todo] + [f"{file.path} is not as declared" for file in wrong]
+    why += [f"PAM does not do what {name} says" for name in pam] + undeclared
     what = "accounts, keys and sudo"
     result = {"changed": bool(why), "why": why, "diff": host.diff(wrong), "what": what}
+    if undeclared:
+        result["warnings"] = [f"{one}. {'To be removed' if checking else 'Removed'}." for one in undeclared]
     if not why:
         return result
     if refused := host.refusals(
@@ -185,7 +254,10 @@ def converge(options, checking):
         raise host.HostError("Nothing was changed: " + "; ".join(refused))
     if checking:
         return result
-    paths = [*DATABASES, "/etc/sudoers.d", *(file.path for file in files + keys)]
+    here = [file.path for file in keys if file.content is not None or file in wrong]
+    paths = [*DATABASES, "/etc/sudoers.d", *(file.path for file in files), *here]
+    if pam:
+        paths += ["/etc/pam.d", "/var/lib/pam"]
     result["confirm_id"] = host.arm(what, list(dict.fromkeys(paths)), [])
     try:
         for argv in todo:
@@ -196,8 +268,18 @@ def converge(options, checking):
             _reader_directory(reader["name"])
         # An account made just now has only now its home and ids.
         homes = {entry.pw_name: entry.pw_dir for entry in pwd.getpwall()}
-        keys = key_files(administrators, options["vendor_accounts"], homes)
+        keys = key_files(administrators, others, homes)
         host.install(host.changes(files + keys))
+        if pam:
+            enable = ["pam-auth-update", "--enable", *pam]
+            host.must(["env", "DEBIAN_FRONTEND=noninteractive", *enable], "PAM could not be set up")
+            if left := pam_missing(profiles):
+                raise host.HostError(
+                    f"pam-auth-update left {', '.join(left)} out: somebody edited /etc/pam.d/common-* by hand. "
+                    "`pam-auth-update --force` puts the distribution's form back."
+                )
+        for one in undeclared:
+            host.run(["logger", "-t", "seawall", "-p", "auth.warning", f"{one}. Removed."])
     except (host.HostError, OSError) as error:
         host.revert(str(error))
         raise host.HostError(f"{error} The accounts are as they were.") from None

@@ -202,10 +202,12 @@ def converge(options, checking):
     unit = host.Unit(
         "ssh", ("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*.conf", "/etc/ssh/ssh_host_*_key")
     )
-    socket = host.show("ssh.socket").get("ActiveState") == "active"
+    # Active now, or at the next boot (Ubuntu 22.10 and later enable it).
+    listening = host.show("ssh.socket")
+    socket = listening.get("ActiveState") == "active" or listening.get("UnitFileState") == "enabled"
     why = [f"{file.path} is not as declared" for file in wrong] + keys + host.reasons_to_load(unit)
     if socket:
-        why.append("ssh.socket listens instead of sshd, and ignores Port")
+        why.append("ssh.socket listens instead of sshd, now or after a reboot, and ignores Port")
     effective = ["sshd", "-T"]
     if not why:
         why = deviations(text, host.must(effective, "sshd could not be asked"), options["optional"])
@@ -238,9 +240,10 @@ def converge(options, checking):
     if checking:
         return result
     undo = [["systemctl", "restart", "ssh.service"]]
-    if socket:
-        undo = [["systemctl", "enable", "ssh.socket"], ["systemctl", "stop", "ssh.service"]]
-        undo += [["systemctl", "start", "ssh.socket"]]
+    if listening.get("ActiveState") == "active":
+        undo = [["systemctl", "stop", "ssh.service"], ["systemctl", "start", "ssh.socket"]]
+    if listening.get("UnitFileState") == "enabled":
+        undo.insert(0, ["systemctl", "enable", "ssh.socket"])
     result["confirm_id"] = host.arm(what, ["/etc/ssh"], undo)
     try:
         host.install(wrong)

@@ -25,9 +25,14 @@ options:
   outgoing: {type: str, choices: [deny, reject, allow], default: deny}
   logging: {type: str, choices: ["off", low, medium, high, full], default: low}
   ipv6: {type: bool, default: true}
+  limit:
+    type: dict
+    description: "port, per_minute, burst: new connections to a port that one source address may open"
 """
 
 RULES = {"4": "/etc/ufw/user.rules", "6": "/etc/ufw/user6.rules"}
+BEFORE = {"4": "/etc/ufw/before.rules", "6": "/etc/ufw/before6.rules"}
+LIMIT_BEGIN, LIMIT_END = "# Seawall: a limit to new connections\n", "# Seawall: end of the limit\n"
 SAVED = "/var/lib/seawall/ufw-before"
 OPEN = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
 
@@ -67,6 +72,7 @@ def main():
             "outgoing": {"type": "str", "choices": ["deny", "reject", "allow"], "default": "deny"},
             "logging": {"type": "str", "choices": ["off", "low", "medium", "high", "full"], "default": "low"},
             "ipv6": {"type": "bool", "default": True},
+            "limit": {"type": "dict"},
         },
         supports_check_mode=True,
     )
@@ -153,6 +159,24 @@ def _with(text, key, value):
     return new if found else f"{text.rstrip()}\n{line}\n"
 
 
+def limited(text, limit, chain):
+    """ufw's before.rules with our block in it, once, before the table ends; without it where ``limit`` is None. Pure.
+
+    ufw's own limit (6 in 30 seconds, for everybody) is what locks administrators' tools out, and ufw has no way to
+    say another; rules of one's own have their place in this file (ufw-framework(8)).
+    """
+    text = re.sub(rf"{LIMIT_BEGIN}.*?{LIMIT_END}", "", text, flags=re.S)
+    if not limit:
+        return text
+    rule = (
+        f"-A {chain} -p tcp --dport {limit['port']} -m conntrack --ctstate NEW -m hashlimit "
+        f"--hashlimit-name seawall-{limit['port']} --hashlimit-mode srcip "
+        f"--hashlimit-above {limit['per_minute']}/minute --hashlimit-burst {limit['burst']} -j DROP\n"
+    )
+    head, commit, tail = text.rpartition("COMMIT\n")
+    return f"{head}{LIMIT_BEGIN}{rule}{LIMIT_END}{commit}{tail}"
+
+
 def build(files, rules):
     """The user rules files and the running rules, as ufw itself makes them from the declared ones."""
     empty = [
@@ -195,6 +219,10 @@ def converge(options, checking):
         host.read("/etc/default/ufw").decode(), host.read("/etc/ufw/ufw.conf").decode(), options
     )
     files = [host.File("/etc/default/ufw", defaults.encode()), host.File("/etc/ufw/ufw.conf", conf.encode())]
+    for family, path in BEFORE.items():
+        chain = "ufw-before-input" if family == "4" else "ufw6-before-input"
+        text = limited((host.read(path) or b"").decode(), options["limit"], chain)
+        files.append(host.File(path, text.encode(), 0o640))
     wanted = build(files, rules)
     files += [host.File(path, text.encode(), 0o640) for path, text in wanted["files"].items()]
     wrong = host.changes(files)
@@ -207,6 +235,12 @@ def converge(options, checking):
             why += [f"stranger: {rule}" for rule in strangers(have, want)]
     unit = host.Unit("ufw")
     boots = host.reasons_to_load(unit)
+    nftables = host.show("nftables.service")
+    rival = nftables.get("LoadState") == "loaded" and (
+        nftables["UnitFileState"] == "enabled" or nftables["ActiveState"] == "active"
+    )
+    if rival:
+        why.append("nftables.service would flush ufw's rules when it starts and when it stops")
     result = {
         "changed": bool(why or boots),
         "why": why + boots,
@@ -220,6 +254,8 @@ def converge(options, checking):
     ]
     host.install(keep)
     undo = [["iptables-restore", "-w", "10", f"{SAVED}.4"], ["ip6tables-restore", "-w", "10", f"{SAVED}.6"]]
+    if rival:
+        undo += [["systemctl", "unmask", "nftables"], ["systemctl", "enable", "nftables"]]
     result["confirm_id"] = host.arm("the firewall", [file.path for file in files], undo)
     try:
         host.install(wrong)
@@ -228,6 +264,11 @@ def converge(options, checking):
             # Started, never restarted: stopping ufw flushes the rules. It finds them standing and says so.
             host.must(["systemctl", "enable", "ufw"], "ufw could not be enabled")
             host.must(["systemctl", "start", "ufw"], "ufw could not be started")
+        if rival:
+            # Masked before it is stopped: so it has no command left that would flush the ruleset on its way out.
+            host.must(["systemctl", "disable", "nftables"], "nftables.service could not be disabled")
+            host.must(["systemctl", "mask", "nftables"], "nftables.service could not be masked")
+            host.must(["systemctl", "stop", "nftables"], "nftables.service could not be stopped")
     except (host.HostError, OSError) as error:
         host.revert(str(error))
         raise host.HostError(f"{error} The old firewall is back.") from None

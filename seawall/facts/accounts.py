@@ -101,6 +101,18 @@ class Accounts:
         ).stdout
         return keys_by_account(text, files)
 
+    def unused(self, days: int) -> set[str] | None:
+        """Accounts nobody has logged in to for so many days and that are no younger; None where no record is kept."""
+        told = self.host.run(
+            "last=$(command -v lastlog || command -v lastlog2) || exit 9; "
+            f"$last -b {days}; echo --; getent shadow | cut -d: -f1,3; echo --; date +%s"
+        )
+        if told.rc == 9:
+            return None
+        listed, set_on, now = told.stdout.split("--\n")
+        born = dict(line.split(":") for line in set_on.splitlines())
+        return unused(listed, born, int(now) // 86400, days)
+
     @cached_property
     def _sudo(self) -> dict:
         """Every rule sudo reads, includes and aliases resolved, as `cvtsudoers` gives them."""
@@ -126,6 +138,15 @@ class Accounts:
     def sudo_without_password(self) -> set[str]:
         """Whom sudo grants anything without asking for a password."""
         return set(grants(self._sudo, without_password=True))
+
+
+def unused(listed: str, born: dict[str, str], today: int, days: int) -> set[str]:
+    """Of `lastlog -b`'s table the accounts older than ``days``: one made yesterday has not been unused for long.
+
+    ``born``: the day (since 1970) each account's password field was set, which is when it was made.
+    """
+    names = {line.split()[0] for line in listed.splitlines()[1:] if line.split()}
+    return {name for name in names if today - int(born.get(name) or 0) > days}
 
 
 def keys_by_account(text: str, files: dict[str, str]) -> dict[str, frozenset[str]]:

@@ -37,6 +37,27 @@ class Apt:
             name: version for state, name, version in (line.split("|") for line in lines) if state[1:2] == "i"
         }
 
+    @cached_property
+    def _proof(self) -> list[str]:
+        # Now, the times of the last dry run, the last successful run and the role's settings, and the dry run itself.
+        return self.host.run(
+            "cd /; date +%s; for file in var/lib/seawall/upgrades-proof var/lib/apt/periodic/upgrade-stamp "
+            "etc/apt/apt.conf.d/52seawall-unattended-upgrades; do stat -c %Y $file 2>/dev/null || echo 0; done; "
+            "cat var/lib/seawall/upgrades-proof 2>/dev/null"
+        ).stdout.splitlines()
+
+    @property
+    def dry_run(self) -> tuple[str, int]:
+        """What unattended-upgrade's last dry run said, and how many seconds ago; "" where there was none."""
+        now, made = map(int, self._proof[:2])
+        return "\n".join(self._proof[4:]), now - made
+
+    @property
+    def upgraded_ago(self) -> int:
+        """Seconds since unattended-upgrade last succeeded; before it first did, since it was set up."""
+        now, _, succeeded, set_up = map(int, self._proof[:4])
+        return now - (succeeded or set_up)
+
 
 def parse(text: str) -> dict[str, list[str]]:
     """`apt-config dump`: ``name "value";`` a line; names that end in ``::`` are entries of a list."""

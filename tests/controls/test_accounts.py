@@ -405,3 +405,103 @@ def test_key_files(host):
         keys = host.file(f"{user.home}/.ssh/authorized_keys")
         expect(keys.user, "owner").to_be_one_of(name, "root")
         expect(f"{keys.mode & 0o022:03o}", "written by others").to_be("000")
+
+
+# --- Passwords, where somebody sets one -------------------------------------------------------------------------
+
+
+def pam(host, stack, module):
+    """The lines of one of PAM's common stacks that call a module, as words."""
+    lines = host.file(f"/etc/pam.d/common-{stack}").content_string.splitlines()
+    return [line.split() for line in lines if f"{module}.so" in line and not line.startswith("#")]
+
+
+def argument(lines, name):
+    """The value of the argument ``name=value`` on the first of some PAM lines that has it; -1 without."""
+    values = [int(word.partition("=")[2]) for words in lines for word in words if word.startswith(f"{name}=")]
+    return values[0] if values else -1
+
+
+@control(
+    "passwords-lockout",
+    "Ten wrong passwords shut an account for half an hour",
+    severity="high",
+    requirements=["pci-8.3.4", "cis-deb12-5.3.2.2", "cis-deb12-5.3.3.1.1", "cis-deb12-5.3.3.1.2"],
+)
+def test_lockout(host):
+    lines = pam(host, "auth", "pam_faillock")
+    stages = {word for words in lines for word in words} & {"preauth", "authfail"}
+    expect(stages, "pam_faillock").to_be_exactly({"preauth", "authfail"})
+    expect(argument(lines, "deny"), "tries").to_be_within(1, 10)
+    seconds = argument(lines, "unlock_time")
+    expect(seconds if seconds else 1800, "seconds (0 is until somebody unlocks)").to_be_at_least(1800)
+    expect(len(pam(host, "account", "pam_faillock")), "counters reset by a login").to_be_at_least(1)
+
+
+@control(
+    "passwords-quality",
+    "A new password is long, of several kinds of characters, and no dictionary's",
+    severity="high",
+    requirements=["pci-8.3.6", "cis-deb12-5.3.2.3", "cis-deb12-5.3.3.2.2", "cis-deb12-5.3.3.2.3"],
+)
+def test_password_quality(host):
+    expect(len(pam(host, "password", "pam_pwquality")), "pam_pwquality in use").to_be_at_least(1)
+    # Files of pwquality.conf.d are read in order and pwquality.conf last (pwquality.conf(5)).
+    text = host.check_output(
+        "cat /etc/security/pwquality.conf.d/*.conf /etc/security/pwquality.conf 2>/dev/null"
+    )
+    pairs = [line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#")]
+    settings = {name.strip(): value.strip() for name, value in pairs}
+    expect(int(settings.get("minlen", 8)), "minlen").to_be_at_least(12)
+    expect(int(settings.get("minclass", 0)), "minclass").to_be_at_least(2)
+    expect(settings.get("dictcheck", "1"), "dictcheck").to_be("1")
+
+
+@control(
+    "passwords-history",
+    "The last four passwords do not come again",
+    severity="medium",
+    requirements=["pci-8.3.7", "cis-deb12-5.3.2.4", "cis-deb12-5.3.3.3.1"],
+)
+def test_password_history(host):
+    expect(argument(pam(host, "password", "pam_pwhistory"), "remember"), "remembered").to_be_at_least(4)
+
+
+@control(
+    "passwords-hashed",
+    "Passwords are hashed slowly",
+    severity="high",
+    requirements=["pci-8.3.2", "cis-deb12-5.3.3.4.3"],
+)
+def test_password_hash(host):
+    words = {word for words in pam(host, "password", "pam_unix") for word in words}
+    expect(words & {"yescrypt", "sha512", "gost_yescrypt"}, "hash").to_be_only({"yescrypt", "sha512"})
+
+
+@control(
+    "session-umask",
+    "Files that come by scp or a command over ssh are not for everybody to read",
+    severity="medium",
+    requirements=["pci-7.2.1", "cis-deb12-5.4.3.3"],
+)
+def test_session_umask(host):
+    masks = {
+        word.removeprefix("umask=")
+        for words in pam(host, "session", "pam_umask")
+        for word in words
+        if word.startswith("umask=")
+    }
+    expect(masks, "pam_umask").to_be_only({"027", "0027", "077", "0077"})
+
+
+@control(
+    "accounts-unused",
+    "No account of a person has lain unused for ninety days",
+    severity="high",
+    requirements=["pci-8.2.6", "cis-deb12-5.4.1.5"],
+)
+def test_unused(host):
+    unused = host.accounts.unused(days=90)
+    if unused is None:
+        not_applicable("this host keeps no record of last logins (lastlog, or lastlog2 since Debian 13)")
+    expect(unused & {user.name for user in people(host) if user.can_log_in}, "unused").to_be_empty()

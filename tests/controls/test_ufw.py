@@ -182,3 +182,34 @@ def test_alone(host):
         expect(host.daemon(unit).at_boot, f"{unit} at boot").to_be_one_of(
             "disabled", "masked", "not installed"
         )
+
+
+@control(
+    "ufw-ssh-limit",
+    "A flood of ssh connections from one address is cut, from a trusted range too",
+    severity="medium",
+    requirements=["pci-8.3.4", "pci-2.2.6"],
+)
+def test_ssh_limit(host):
+    port = str(host.vars["sshd_port"])
+    for family, chain in ((IPV4, "ufw-before-input"), (IPV6, "ufw6-before-input")):
+        limits = [
+            words for words in host.ufw.rules(family, chain) if "hashlimit" in words and words[-1] == "DROP"
+        ]
+        expect(port in {word for words in limits for word in words}, f"{family} limits port {port}").to_be(
+            True
+        )
+
+
+@control(
+    "ufw-sysctl",
+    "ufw sets no kernel settings of its own over the hardened ones",
+    severity="medium",
+    requirements=["pci-2.2.6"],
+)
+def test_sysctl(host):
+    text = host.file("/etc/default/ufw").content_string
+    lines = [
+        line.partition("=")[2].strip('"') for line in text.splitlines() if line.startswith("IPT_SYSCTL=")
+    ]
+    expect(lines[-1] if lines else "/etc/ufw/sysctl.conf", "IPT_SYSCTL").to_be("")

@@ -1,6 +1,6 @@
 """Security updates arrive by themselves, every day, from the distribution and nowhere else."""
 
-from seawall.controls import control, expect
+from seawall.controls import control, expect, not_applicable
 
 ENABLED = {"1", "always"}  # days between two runs; 0 is never
 
@@ -135,3 +135,79 @@ def test_signed(host):
         "/etc/apt/sources.list /etc/apt/sources.list.d"
     )
     expect(trusting.stdout.split(), "sources taken unsigned").to_be_empty()
+
+
+DAY = 86400
+
+
+@control(
+    "upgrades-proof",
+    "A dry run shows that upgrades would come, from which archives",
+    severity="high",
+    requirements=["pci-6.3.3"],
+)
+def test_proof(host):
+    text, age = host.apt.dry_run
+    if not text:
+        expect("never made", "dry run").to_be("made within three days")
+    expect(age, "seconds since the dry run").to_be_at_most(3 * DAY)
+    allowed = [line for line in text.splitlines() if line.startswith("Allowed origins are:")]
+    expect("security" in " ".join(allowed).lower(), "the security archive is among its origins").to_be(True)
+    expect([line for line in text.splitlines() if "ERROR" in line], "errors").to_be_empty()
+
+
+@control(
+    "upgrades-last",
+    "The last successful upgrade run is no older than three days, or the host is no older",
+    severity="high",
+    requirements=["pci-6.3.3"],
+)
+def test_last(host):
+    expect(host.apt.upgraded_ago, "seconds since the last run, or since upgrades were set up").to_be_at_most(
+        3 * DAY
+    )
+
+
+@control(
+    "upgrades-failures",
+    "An upgrade that fails is reported in the log",
+    severity="high",
+    requirements=["pci-6.3.3", "pci-10.7.2"],
+)
+def test_failures(host):
+    for unit in ("apt-daily.service", "apt-daily-upgrade.service", "seawall-upgrades.service"):
+        shown = host.check_output("systemctl show -p OnFailure --value %s", unit)
+        expect(shown, f"{unit} OnFailure").to_match(r"seawall-failed@.*")
+    expect(host.apt["Unattended-Upgrade::SyslogEnable"].lower(), "SyslogEnable").to_be("true")
+
+
+@control(
+    "upgrades-restart",
+    "Daemons that run replaced libraries are found, and restarted or told of",
+    severity="high",
+    requirements=["pci-6.3.3"],
+)
+def test_restart(host):
+    expect("needrestart" in host.apt.installed, "needrestart installed").to_be(True)
+    text = host.file("/etc/needrestart/conf.d/seawall.conf").content_string
+    expect("$nrconf{restart} = 'a'" in text or "$nrconf{restart} = 'l'" in text, "set to act").to_be(True)
+
+
+@control(
+    "upgrades-staggered",
+    "No two hosts of a tier may reboot at the same time",
+    severity="medium",
+    requirements=["pci-6.3.3"],
+)
+def test_staggered(host):
+    tier = host.vars["seawall_tier"]
+    others = [
+        other
+        for other in host.others.values()
+        if other.vars.get("seawall_tier") == tier and other is not host
+    ]
+    if not others:
+        not_applicable("it is the only host looked at of its tier")
+    mine = host.apt["Unattended-Upgrade::Automatic-Reboot-Time"]
+    same = {other.name for other in others if other.apt["Unattended-Upgrade::Automatic-Reboot-Time"] == mine}
+    expect(same, f"who else may reboot at {mine}").to_be_empty()

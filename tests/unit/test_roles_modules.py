@@ -72,7 +72,9 @@ class TestAccounts:
 
     def test_exactly_the_declared_keys(self):
         files = accounts.key_files(
-            OPS, ["debian"], {"root": "/root", "ops": "/home/ops", "debian": "/home/debian"}
+            OPS,
+            ["root", "ops", "debian", "eve"],
+            {"root": "/root", "ops": "/home/ops", "debian": "/home/debian", "eve": "/home/ops"},
         )
         assert {file.path: file.content for file in files} == {
             "/home/ops/.ssh/authorized_keys": (KEY + "\n").encode(),
@@ -82,6 +84,21 @@ class TestAccounts:
             "/home/debian/.ssh/authorized_keys": None,
             "/home/debian/.ssh/authorized_keys2": None,
         }
+
+    def test_keys_are_named_by_their_fingerprints(self):
+        text = f'# {KEY}\ncommand="sh",no-pty {KEY} ops\nnonsense\n'
+        # ssh-keygen -lf says so.
+        assert accounts.fingerprints(text) == {"SHA256:0sYaXbklPCrpR8BzkmjrfFHHA/qi7fN6qsmXcNDa9Cs"}
+
+    def test_what_a_profile_asks_of_pam(self):
+        profile = (
+            "Name: x\nDefault: yes\nAuth-Type: Primary\nAuth:\n\t[default=die] pam_faillock.so authfail deny=10\n"
+            "Account-Type: Primary\nAccount:\n\trequired pam_faillock.so\n"
+        )
+        assert accounts.pam_lines(profile) == [
+            ("/etc/pam.d/common-auth", ["pam_faillock.so", "authfail", "deny=10"]),
+            ("/etc/pam.d/common-account", ["pam_faillock.so"]),
+        ]
 
     @pytest.mark.parametrize(
         "administrators",
@@ -225,3 +242,21 @@ class TestKnownHosts:
         assert known_hosts.update(str(path), lambda text: text + "x y z\n")
         assert path.stat().st_mode & 0o777 == 0o600
         assert not known_hosts.update(str(path), lambda text: text)
+
+
+class TestUfwLimit:
+    TEXT = "*filter\n:ufw-before-input - [0:0]\n# don't delete the 'COMMIT' line\nCOMMIT\n"
+    LIMIT = {"port": 2222, "per_minute": 120, "burst": 240}
+
+    def test_the_block_comes_before_the_table_ends_and_once(self):
+        once = ufw.limited(self.TEXT, self.LIMIT, "ufw-before-input")
+        assert once.index("--hashlimit-above 120/minute --hashlimit-burst 240 -j DROP") < once.rindex(
+            "COMMIT"
+        )
+        assert ufw.limited(once, self.LIMIT, "ufw-before-input") == once
+
+    def test_another_limit_replaces_it_and_none_removes_it(self):
+        once = ufw.limited(self.TEXT, self.LIMIT, "ufw-before-input")
+        other = ufw.limited(once, {**self.LIMIT, "port": 2200}, "ufw-before-input")
+        assert "2222" not in other
+        assert ufw.limited(other, None, "ufw-before-input") == self.TEXT
