@@ -228,6 +228,81 @@ MUTANTS = [
         "services-listeners",
         on="collectors",
     ),
+    edited("guessing goes on", "/etc/pam.d/common-auth", "s/deny=10/deny=100/", "true", "passwords-lockout"),
+    edited(
+        "short passwords",
+        "/etc/security/pwquality.conf.d/seawall.conf",
+        "s/^minlen.*/minlen = 6/",
+        "true",
+        "passwords-quality",
+    ),
+    edited(
+        "old passwords again",
+        "/etc/pam.d/common-password",
+        "s/remember=5/remember=1/",
+        "true",
+        "passwords-history",
+    ),
+    edited("a quick hash", "/etc/pam.d/common-password", "s/yescrypt/md5/", "true", "passwords-hashed"),
+    edited(
+        "files for everybody",
+        "/etc/pam.d/common-session",
+        "s/umask=027/umask=022/",
+        "true",
+        "session-umask",
+    ),
+    mutant(
+        "somebody who left",
+        "useradd -m -s /bin/bash idle; chage -d 2020-01-01 idle",
+        "userdel -r idle",
+        "accounts-people",
+        "accounts-unused",
+    ),
+    mutant(
+        "ssh without a limit",
+        "iptables-save > /root/firewall.kept; "
+        "iptables -S ufw-before-input | sed -n '/hashlimit/s/^-A/-D/p' | xargs iptables",
+        "iptables-restore < /root/firewall.kept; rm /root/firewall.kept",
+        "ufw-ssh-limit",
+    ),
+    edited(
+        "ufw sets the kernel",
+        "/etc/default/ufw",
+        "s,^IPT_SYSCTL=.*,IPT_SYSCTL=/etc/ufw/sysctl.conf,",
+        "true",
+        "ufw-sysctl",
+    ),
+    mutant(
+        "sshd by its socket after a reboot",
+        "systemctl enable ssh.socket",
+        "systemctl disable ssh.socket",
+        "sshd-socket-activation",
+    ),
+    mutant(
+        "failed upgrades are nobody's",
+        "mv /etc/systemd/system/apt-daily-upgrade.service.d /root/upgrade.kept; systemctl daemon-reload",
+        "mv /root/upgrade.kept /etc/systemd/system/apt-daily-upgrade.service.d; systemctl daemon-reload",
+        "upgrades-failures",
+    ),
+    mutant(
+        "upgrades without proof",
+        "touch -d '5 days ago' /var/lib/seawall/upgrades-proof",
+        "touch /var/lib/seawall/upgrades-proof",
+        "upgrades-proof",
+    ),
+    mutant(
+        "upgraded long ago",
+        "cd /var/lib/apt/periodic; cp -p upgrade-stamp kept 2>/dev/null || :; touch -d '5 days ago' upgrade-stamp",
+        "cd /var/lib/apt/periodic; rm upgrade-stamp; mv kept upgrade-stamp 2>/dev/null || :",
+        "upgrades-last",
+    ),
+    edited(
+        "old libraries run on",
+        "/etc/needrestart/conf.d/seawall.conf",
+        "s/= 'a'/= 'i'/",
+        "true",
+        "upgrades-restart",
+    ),
 ]
 
 EVERY_MUTANT = bool(os.environ.get("SEAWALL_SOAK"))
