@@ -120,16 +120,21 @@ def client(environment: Mapping[str, str]) -> httpx.Client:
     )
 
 
+def one(api: httpx.Client, path: str) -> Mapping[str, Any]:
+    """What the API answers at ``path``."""
+    try:
+        answer = api.get(path)
+        answer.raise_for_status()
+    except httpx.HTTPError as error:
+        raise Problem(f"DigitalOcean's API did not answer {path}: {error}. Run this again.") from None
+    return answer.json()
+
+
 def every(api: httpx.Client, kind: Kind) -> Iterator[Mapping[str, Any]]:
     """All of a kind, page by page (200 at a time, the most the API gives)."""
     url: str | None = f"{kind.path}?per_page=200"
     while url:
-        try:
-            answer = api.get(url)
-            answer.raise_for_status()
-        except httpx.HTTPError as error:
-            raise Problem(f"DigitalOcean's API did not list {kind.path}: {error}. Run this again.") from None
-        body = answer.json()
+        body = one(api, url)
         yield from body[kind.key]
         following = ((body.get("links") or {}).get("pages") or {}).get("next")
         url = str(httpx.URL(following).raw_path, "ascii") if following else None

@@ -29,6 +29,7 @@ class Outcome:
     findings: list[Finding]
     report: Path
     seconds: float
+    of: str = "controls on {} droplets"
 
     @property
     def code(self) -> int:
@@ -39,9 +40,7 @@ class Outcome:
         """One line: how many controls on how many hosts, and every status that is not a pass."""
         counts = findings.summary(self.findings)
         said = [f"{number} {status}" for status, number in counts["counts"].items() if number]
-        return (
-            f"{counts['controls']} controls on {counts['subjects']} droplets: {', '.join(said) or 'none ran'}"
-        )
+        return f"{counts['controls']} {self.of.format(counts['subjects'])}: {', '.join(said) or 'none ran'}"
 
     def document(self) -> dict[str, Any]:
         """What ``--json`` prints."""
