@@ -25,7 +25,15 @@ SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
 LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note"}
 
 
-def audit(session: Session) -> Outcome:
+class Audited(Outcome):
+    """What an audit found. Advisory rules are told and decide nothing: one that cries wolf is switched off."""
+
+    @property
+    def code(self) -> int:
+        return findings.exit_code(f for f in self.findings if not POLICIES[f.control].advisory)
+
+
+def audit(session: Session) -> Audited:
     """Judge everything the account holds.
 
     Raises ``Problem`` where the account can't be read: nothing is then known of it.
@@ -38,7 +46,7 @@ def audit(session: Session) -> Outcome:
         found = findings.ordered(judged(seen, run))
         report = session.where.findings / f"audit-{run.id}.jsonl"
         findings.write(report, found)
-        outcome = Outcome(
+        outcome = Audited(
             run.id, found, report, round(time.monotonic() - began, 1), of="rules on {} resources"
         )
         phase.done(outcome.summary())
@@ -69,17 +77,19 @@ def judged(seen: Cloud, run: Run) -> Iterable[Finding]:
     accepted = waivers.read(CHECKOUT)
     for rule in POLICIES.values():
         complaints: dict[Subject, list[str]] = {}
-        for subject, said in rule.complaints(seen):
-            complaints.setdefault(subject, []).append(said)
+        for subject, complaint in rule.complaints(seen):
+            complaints.setdefault(subject, []).append(complaint)
         for subject in dict.fromkeys([*rule.subjects(seen), *complaints]):
-            said = complaints.get(subject, [])
-            yield findings.waive(_finding(rule, subject, said, seen, run), accepted)
+            finding = _finding(rule, subject, complaints.get(subject, []), seen, run)
+            yield findings.waive(finding, accepted)
 
 
 def _finding(rule: Policy, subject: Subject, said: list[str], seen: Cloud, run: Run) -> Finding:
     managed = bool(subject.urn) or subject.kind in ("account", "domain")
     stranger = "" if managed else "No resource of this stack manages it."
-    status, reason = (Status.FAIL, f"{rule.remedy} {stranger}".strip()) if said else (Status.PASS, stranger)
+    advice = "Advice only." if rule.advisory else ""
+    told = " ".join(filter(None, (rule.remedy, stranger, advice)))
+    status, reason = (Status.FAIL, told) if said else (Status.PASS, stranger)
     if rule.unseen:
         status, reason = Status.NOT_APPLICABLE, f"Not to be seen here: {rule.unseen}."
     return Finding(
@@ -118,17 +128,7 @@ def sarif(found: Iterable[Finding]) -> dict[str, Any]:
             "message": {
                 "text": f"{finding.subject.kind} {finding.subject.name}: {finding.seen}. {finding.reason}"
             },
-            "locations": [
-                {
-                    "logicalLocations": [
-                        {
-                            "name": finding.subject.name,
-                            "kind": "resource",
-                            "fullyQualifiedName": finding.subject.urn or finding.subject.name,
-                        }
-                    ]
-                }
-            ],
+            "locations": [{"logicalLocations": [{"name": finding.subject.name, "kind": "resource"}]}],
             "partialFingerprints": {"seawall/v1": str(finding.id)},
         }
         for finding in failed

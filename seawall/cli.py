@@ -322,6 +322,27 @@ def evidence_key_show(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def audit(
+    stack: StackName = LAB,
+    as_json: AsJson = False,
+    as_sarif: Annotated[
+        Path | None, typer.Option("--sarif", help="Write what failed to this file, in SARIF 2.1.0.")
+    ] = None,
+) -> None:
+    """Judge the live account by the policy pack's rules, strangers included; advice alone is no failure."""
+    from seawall import audit as room
+
+    outcome = room.audit(Session.open(stack))
+    if as_sarif:
+        room.write_sarif(as_sarif, outcome.findings)
+    if as_json:
+        _print(outcome.document())
+    else:
+        typer.echo(outcome.text())
+    raise typer.Exit(outcome.code)
+
+
+@app.command()
 def env(stack: StackName = LAB) -> None:
     """Print the environment for a shell: eval "$(seawall env)". Holds no secret, only where they lie."""
     session = Session.open(stack)
