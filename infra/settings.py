@@ -200,6 +200,8 @@ class Settings(Model):
     ]
     protect: bool = False
     """Whether Pulumi refuses to delete or replace the VPC and the droplets."""
+    policies: Literal["mandatory", "advisory"] = "mandatory"
+    """Whether a broken rule of the policy pack stops ``seawall up`` or is only told."""
     drift: Annotated[Drift, BeforeValidator(_from_config)] = Drift()
     """What ``seawall drift`` goes by; nothing is built from it."""
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from seawall import cloud
 from seawall.environment import Stack
 from seawall.places import CHECKOUT, Places, write_private
@@ -137,7 +139,10 @@ class Engine:
 
     def up(self, phase: Phase) -> Outcome:
         """`pulumi up`: preview first, so that what settings or policies refuse is refused before anything changes."""
-        return self._change("up", ["--suppress-outputs"], phase)
+        pack = ["--policy-pack", "policy"]
+        if _advisory(self.stack.settings):
+            pack += ["--policy-pack-config", "policy/advisory.json"]
+        return self._change("up", ["--suppress-outputs", *pack], phase)
 
     def destroy(self, phase: Phase) -> Outcome:
         return self._change("destroy", ["--skip-preview"], phase)
@@ -162,8 +167,15 @@ class Engine:
         ended = run([*command, *options], self.environment, log, follow)
         if ended.code:
             message = diagnosis(ended.lines, verb, log)
-            raise Problem(message, code=USAGE if SETTINGS_MARK in message else UNABLE)
+            refused = SETTINGS_MARK in message or violations(ended.lines)
+            raise Problem(message, code=USAGE if refused else UNABLE)
         return Outcome(counts(ended.lines))
+
+
+def _advisory(settings: Path) -> bool:
+    """Whether the stack's settings let the policy pack's rules only tell."""
+    config = (yaml.safe_load(settings.read_text()) or {}).get("config") or {}
+    return config.get("seawall:policies") == "advisory"
 
 
 def forget_salt(settings: Path) -> None:
@@ -202,11 +214,31 @@ def counts(lines: Iterable[str]) -> dict[str, int]:
     return {found["verb"]: int(found["number"]) for line in lines if (found := _COUNT.match(line))}
 
 
+_VIOLATION = re.compile(r"^\s+- \[(?P<level>mandatory|advisory)\]\s+(?P<rule>[\w-]+)")
+
+
+def violations(lines: Iterable[str]) -> list[str]:
+    """Each mandatory rule of the policy pack that was broken, once, with what broke it."""
+    found: dict[str, None] = {}
+    lines = list(lines)
+    for index, line in enumerate(lines):
+        mark = _VIOLATION.match(line)
+        if mark and mark["level"] == "mandatory":
+            # Beneath it stand the rule's own title and what is wrong.
+            found[f"[{mark['rule']}] {' '.join(lines[index + 2 : index + 3]).strip()}"] = None
+    return list(found)
+
+
 def diagnosis(lines: list[str], verb: str, log: Path) -> str:
     """What Pulumi says went wrong, without its progress lines and repetitions."""
     # The last ones: those of the preview stand before them.
     start = max((index for index, line in enumerate(lines) if line.startswith("Diagnostics:")), default=None)
-    if start is None:
+    if broken := violations(lines):
+        said = [
+            f"{len(broken)} rule{'s' * (len(broken) > 1)} of the policy pack forbid{'s' * (len(broken) == 1)} it, so "
+            f"nothing was changed: {' '.join(broken)} An exception that somebody answers for is a waiver (waivers.yml)."
+        ]
+    elif start is None:
         said = [line for line in lines if line.startswith("error:")] or lines[-5:]
     else:
         said = []

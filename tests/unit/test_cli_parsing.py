@@ -96,3 +96,27 @@ def test_an_unreachable_host_is_told():
         'fatal: [app-2]: UNREACHABLE! => {"changed": false, "msg": "timed out"}',
     ]
     assert failures(lines) == ["app-2: Gathering Facts: timed out"]
+
+
+BROKEN = """\
+@ previewing update....
+Policies:
+    ❌ seawall@v0.0.1 (local: policy)
+        - [mandatory]  firewall-public-egress  (digitalocean:index:Firewall: app)
+          Outward to everywhere go names, packages and time only
+          app: 25/tcp may go to 0.0.0.0/0, ::/0. Name the destination's range.
+        - [advisory]  droplet-backups  (digitalocean:index:Droplet: app-1)
+          A droplet that holds what nobody could make again has backups
+          app-1: backups are off.
+
+Diagnostics:
+  pulumi:pulumi:Stack (seawall-lab):
+    error: preview failed
+"""
+
+
+def test_a_broken_rule_is_named_and_advice_is_not():
+    told = diagnosis(BROKEN.splitlines(), "up", Path("/log"))
+    assert "1 rule of the policy pack forbids it, so nothing was changed" in told
+    assert "[firewall-public-egress] app: 25/tcp may go to 0.0.0.0/0" in told
+    assert "droplet-backups" not in told
