@@ -29,8 +29,8 @@ from testinfra.backend.paramiko import ParamikoBackend
 from seawall.problem import USAGE, Problem
 
 CONNECT_SECONDS = 10
-ANSWER_SECONDS = 60
-"""How long an answer may take: longer than the worker's own limit (30 s), which says better what hung."""
+ANSWER_SECONDS = 30
+"""How long a command may take on the host. Its answer is waited for twice as long: it says better what hung."""
 
 _WORKER = Path(__file__).with_name("worker.py").read_text()
 _START = "python3 -I -c " + shlex.quote("import json, sys; exec(json.loads(sys.stdin.readline()))")
@@ -137,19 +137,22 @@ class PinnedBackend(ParamikoBackend):
 
     # --- Asking -----------------------------------------------------------------------------------
 
-    def run(self, command: str, *args: str, fresh: bool = False, **_: Any) -> CommandResult:
+    def run(
+        self, command: str, *args: str, fresh: bool = False, seconds: int = ANSWER_SECONDS, **_: Any
+    ) -> CommandResult:
         """Run as root. ``fresh`` asks this host again; otherwise an answer of this run may be given, and every
-        other host is asked the same meanwhile: only ask what changes nothing, or may happen on all."""
+        other host is asked the same meanwhile: only ask what changes nothing, or may happen on all. ``seconds``
+        is how long the host may take."""
         command = self.quote(command, *args)
         if not fresh:
             for sibling in self.siblings:
-                sibling.ask(command)
-        status, out, err = self.ask(command, fresh=fresh).result(ANSWER_SECONDS)
+                sibling.ask(command, seconds=seconds)
+        status, out, err = self.ask(command, fresh=fresh, seconds=seconds).result(2 * seconds)
         if status is None:
             raise TimeoutError(f"{self.route.name} took too long over: {command}")
         return self.result(status, command.encode(), out, err)
 
-    def ask(self, command: str, *, fresh: bool = False) -> Future:
+    def ask(self, command: str, *, fresh: bool = False, seconds: int = ANSWER_SECONDS) -> Future:
         """Send the command, unless it was sent before; the answer is (exit status, stdout, stderr) as bytes."""
         with self._lock:
             if command in self._answers and not fresh:
@@ -157,14 +160,14 @@ class PinnedBackend(ParamikoBackend):
             answer = self._answers[command] = Future()
             number = next(self._numbers)
             self._pending[number] = answer
-        self._opened.add_done_callback(lambda _: self._send(number, command))
+        self._opened.add_done_callback(lambda _: self._send(number, command, seconds))
         return answer
 
-    def _send(self, number: int, command: str) -> None:
+    def _send(self, number: int, command: str, seconds: int) -> None:
         try:
             channel = self._opened.result()
             with self._lock:
-                channel.sendall(json.dumps([number, command]).encode() + b"\n")
+                channel.sendall(json.dumps([number, command, seconds]).encode() + b"\n")
         except Exception as failure:
             self._fail(failure if isinstance(failure, Unreachable) else self._lost(str(failure)))
 

@@ -1,6 +1,6 @@
 """Runs on the host, as root, for as long as one verification lasts: commands in, answers out.
 
-The controller sends this program down the connection, then one JSON array a line: ``[number, command]``.
+Each line to it is a JSON array: ``[number, command, seconds it may take]``; it was itself sent before the first one.
 An answer is ``[number, exit status, stdout, stderr]``, in whatever order commands end; the exit status is null where
 one took longer than its time. The program leaves nothing behind and ends when the connection does. Needs only
 Python ≥ 3.8, which Ansible needs too.
@@ -14,14 +14,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
-SECONDS = 30
 AT_ONCE = 4
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
 one_line = Lock()
 
 
-def answer(number, command):
+def answer(number, command, seconds):
     process = subprocess.Popen(
         ["/bin/sh", "-c", command],
         stdin=subprocess.DEVNULL,
@@ -32,7 +31,7 @@ def answer(number, command):
         start_new_session=True,
     )
     try:
-        out, err = process.communicate(timeout=SECONDS)
+        out, err = process.communicate(timeout=seconds)
         status = process.returncode
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)

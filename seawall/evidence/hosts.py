@@ -122,6 +122,9 @@ class HostFacts:
     """logrotate's rules for /var/log/remote, as they are."""
 
 
+PATIENCE = 120
+"""Seconds a droplet may take over one of these: apt reads every package list there is, on the smallest size."""
+
 COMMANDS = {
     "release": "cat /etc/os-release; uname -r",
     "packages": r"dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}|${Architecture}|${source:Package}\n'",
@@ -155,7 +158,7 @@ def gather(
     try:
         for backend in backends.values():
             for command in COMMANDS.values():
-                backend.ask(command)
+                backend.ask(command, seconds=PATIENCE)
         for name, machine in machines.items():
             progress(name)
             try:
@@ -169,7 +172,7 @@ def gather(
 
 
 def _facts(machine: Machine) -> HostFacts:
-    said = {what: machine.check_output(command) for what, command in COMMANDS.items()}
+    said = {what: machine.check_output(command, seconds=PATIENCE) for what, command in COMMANDS.items()}
     release = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', said["release"], re.MULTILINE))
     return HostFacts(
         name=machine.name,

@@ -4,6 +4,10 @@ Pure. Levels are the card brands', by yearly transactions of one brand (Visa, Ma
 million; 20,000 to 1 million of e-commerce; below). The acquirer has the last word. Questionnaires are PCI SSC's, for
 PCI DSS v4.0.1: A (all account data outsourced: a redirect or the processor's iframe), A-EP (the merchant's page touches
 how the data gets there: direct post, scripts), D (everything else, and whoever stores account data).
+
+For A-EP, D and a report the whole standard counts but for what is addressed to others, stored data where none is, and
+terminals where there are none. SAQ A-EP asks somewhat less; its list is not copied here, so what it leaves out shows as
+applying: too much rather than too little.
 """
 
 from __future__ import annotations
@@ -45,6 +49,20 @@ SAQ_A = frozenset("""
     12.8.1 12.8.2 12.8.3 12.8.4 12.8.5 12.10.1
     """.split())  # noqa: SIM905  # fmt: skip
 """SAQ A for v4.0.1, revision 1 (January 2025), which took 6.4.3, 11.6.1 and 12.3.1 out again."""
+
+_PROVIDERS = "it is for service providers, and this is a merchant's profile"
+FOR_OTHERS = {
+    **dict.fromkeys(
+        (
+            *("3.6.1.1", "8.3.10", "8.3.10.1", "11.4.6", "11.4.7", "11.5.1.1"),
+            *("12.4.1", "12.4.2", "12.4.2.1", "12.5.2.1", "12.5.3", "12.9.1", "12.9.2"),
+        ),
+        _PROVIDERS,
+    ),
+    "3.3.3": "it is for issuers and those who serve them",
+    "10.7.1": "it was for service providers until March 2025; 10.7.2 took its place",
+}
+"""Requirements that the standard itself addresses to somebody else, by why."""
 
 OUTSOURCED = {
     Channel.REDIRECT: "customers are sent to the processor's own page",
@@ -93,10 +111,20 @@ class Profile:
 
     def applies(self, requirement: str) -> Applicability:
         """Of a requirement id (``pci-8.2.8``), whether the merchant owes it."""
-        if self.validation is not Validation.A:
-            return Applicability(True, "")
-        owed = requirement.removeprefix("pci-") in SAQ_A
-        return Applicability(owed, "" if owed else f"not in SAQ A, since {OUTSOURCED[self.channel]}")
+        number = requirement.removeprefix("pci-")
+        if number in FOR_OTHERS:
+            return Applicability(False, FOR_OTHERS[number])
+        if self.validation is Validation.A and number not in SAQ_A:
+            return Applicability(False, f"SAQ A does not ask it, since {OUTSOURCED[self.channel]}")
+        if not self.stores_account_data and _below(number, "3.4", "3.5", "3.6", "3.7"):
+            return Applicability(False, "it protects stored account data, and none is stored")
+        if self.channel is not Channel.CARD_PRESENT and _below(number, "9.5"):
+            return Applicability(False, "it is about card terminals, and no card is present in this channel")
+        return Applicability(True, "")
+
+
+def _below(number: str, *sections: str) -> bool:
+    return any(number == section or number.startswith(f"{section}.") for section in sections)
 
 
 class _Settings(BaseModel):
