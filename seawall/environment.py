@@ -61,7 +61,10 @@ def stack_environment(stack: Stack, where: Places, lab: Mapping[str, str] | None
 
 def secret_files(stack: Stack, where: Places) -> dict[str, Path]:
     """Variables that tools only take by value, and the files to read them from at the last moment."""
-    return {"DIGITALOCEAN_TOKEN": where.token} if stack.is_lab else {}
+    if stack.is_lab:
+        return {"DIGITALOCEAN_TOKEN": where.token}
+    named = os.environ.get("DIGITALOCEAN_TOKEN_FILE")  # systemd's LoadCredential=, a CI's secret file
+    return {"DIGITALOCEAN_TOKEN": Path(named)} if named else {}
 
 
 def for_process(stack: Stack, where: Places, lab: Mapping[str, str] | None) -> dict[str, str]:

@@ -128,12 +128,12 @@ def tell(history: History, stack: str, settings: Drift, now: datetime | None = N
 def secret(path: Path, base: Path = CHECKOUT) -> str:
     """A secret's text, from a file that only its owner can read."""
     path = path.expanduser()
-    if folder := os.environ.get("CREDENTIALS_DIRECTORY"):  # systemd's LoadCredential=
-        handed = Path(folder) / path.name
-        path = handed if handed.exists() else path
     path = path if path.is_absolute() else base / path
+    handed = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / path.name  # LoadCredential=
     try:
-        if path.stat().st_mode & 0o077:
+        if handed.exists():
+            path = handed  # systemd guards it, and its mode shows an access list's mask
+        elif path.stat().st_mode & 0o077:
             raise Problem(f"{path} can be read by others, and it holds a secret. Run `chmod 600 {path}`.")
         text = path.read_text().strip()
     except OSError as error:

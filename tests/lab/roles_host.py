@@ -127,6 +127,14 @@ class Host:
         said, _ = process.communicate(timeout=280)
         return Run(process.returncode != 0, said)
 
+    def play(self, playbook: Path) -> Run:
+        """Another playbook, to its end."""
+        argv = [_bin("ansible-playbook"), "-i", str(self.inventory), str(playbook)]
+        done = subprocess.run(
+            argv, cwd=CHECKOUT, env=self._env(), capture_output=True, text=True, timeout=280, check=False
+        )
+        return Run(done.returncode != 0, done.stdout + done.stderr)
+
 
 @contextlib.contextmanager
 def first_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -129,6 +132,127 @@ def test_security_events_of_the_application_arrive_as_json(converged: Host, logs
         30,
         "the event is filed at the collector",
     )
+
+
+def test_the_watchs_account_can_gather_and_nothing_else(converged: Host, tmp_path: Path) -> None:
+    key = tmp_path / "watch"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    run = converged.harden(accounts_reader_keys=[Path(f"{key}.pub").read_text().strip()])
+    assert (run.failed, run.changed()) == (False, 2), run.said  # accounts and sshd
+
+    def watch(*words: str, options: tuple[str, ...] = (), said: str = "") -> subprocess.CompletedProcess:
+        argv = [
+            "ssh",
+            "-q",
+            "-i",
+            str(key),
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            "IdentityAgent=none",
+            "-p",
+            "2222",
+        ]
+        argv += [
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+        ]
+        argv += [*options, f"seawall-drift@{converged.variables['ansible_host']}", *words]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=120, input=said)
+
+    gathered = json.loads(watch().stdout)
+    assert gathered["files"]["/etc/ssh/sshd_config"]["sha256"]
+    assert "root:x" not in json.dumps(gathered), "no file's content leaves the host"
+    for words in (["id"], ["sudo", "-n", "id"], ["sh", "-c", "touch /tmp/broken-out"]):
+        assert json.loads(watch(*words).stdout)["schema_version"] == 1, "the forced command ran, not this one"
+    watch(options=("-tt",), said="touch /tmp/broken-out\nexit\n")
+    assert converged.try_ssh("test -e /tmp/broken-out").returncode == 1
+    forward = ("-o", "ExitOnForwardFailure=yes", "-W", "127.0.0.1:2222")
+    assert watch(options=forward).returncode != 0
+    assert "PTY" not in watch(options=("-tt",)).stdout
+    as_it = "sudo -u seawall-drift "
+    for refused in ("sudo -n id", "sudo -n /usr/local/lib/seawall/drift-gather --more", "sudo -n -s",
+                    "touch /var/lib/seawall-drift/.ssh/authorized_keys", "cat /etc/shadow"):  # fmt: skip
+        assert converged.try_ssh(as_it + refused).returncode != 0, refused
+    # A script that somebody changed does not run: sudo compares its digest.
+    converged.ssh("echo '# changed' | sudo tee -a /usr/local/lib/seawall/drift-gather")
+    changed = watch()
+    assert (changed.returncode, changed.stdout) == (1, "")
+
+
+def test_without_a_key_the_watchs_account_is_gone(converged: Host) -> None:
+    run = converged.harden()
+    assert (run.failed, run.changed()) == (False, 2), run.said
+    left = converged.ssh(
+        "getent passwd seawall-drift; sudo find /etc/sudoers.d /usr/local/lib/seawall -name '*drift*'; "
+        "sudo find /var/lib/seawall-drift -type f; sudo sshd -T | grep -i allowgroups"
+    )
+    assert left.strip() == "allowgroups sshusers"
+
+
+STAND_IN = """#!/bin/sh
+cd /srv/seawall/.seawall
+echo "$(id -un) $* $(cat $DIGITALOCEAN_TOKEN_FILE)" >> calls
+touch /etc/written 2>/dev/null && echo "wrote to /etc" >> calls
+exit $(cat answer)
+"""
+
+
+def test_the_watch_looks_with_its_own_token_and_somebody_notices_when_it_stops(
+    converged: Host, tmp_path: Path
+) -> None:
+    """On a droplet, with a stand-in for the program: what systemd makes of the role is what is looked at."""
+    converged.ssh(
+        "sudo useradd --system watcher; sudo mkdir -p /srv/seawall/.venv/bin /srv/seawall/.seawall /etc/seawall; "
+        "sudo chown watcher /srv/seawall/.seawall; echo TOKEN | sudo tee /etc/seawall/token; "
+        f"sudo chmod 0400 /etc/seawall/token; echo {base64.b64encode(STAND_IN.encode()).decode()} | base64 -d | "
+        "sudo tee /srv/seawall/.venv/bin/seawall; sudo chmod 0755 /srv/seawall/.venv/bin/seawall"
+    )
+    play = tmp_path / "watch.json"
+    variables = {
+        "drift_watch_checkout": "/srv/seawall",
+        "drift_watch_user": "watcher",
+        "drift_watch_credentials": {"DIGITALOCEAN_TOKEN_FILE": "/etc/seawall/token"},
+    }
+    roles = {
+        "hosts": "app-1",
+        "become": True,
+        "gather_facts": False,
+        "roles": ["drift_watch"],
+        "vars": variables,
+    }
+    play.write_text(json.dumps([roles]))
+    first, second = converged.play(play), converged.play(play)
+    assert (first.failed, first.changed()) == (False, 1), first.said
+    assert (second.failed, second.changed()) == (False, 0), second.said
+    timers = converged.ssh(
+        "systemctl show -p ActiveState,Persistent seawall-drift@quick.timer seawall-drift@full.timer"
+    )
+    assert timers.split() == ["ActiveState=active", "Persistent=yes"] * 2
+
+    def look(how: str, answer: int) -> int:
+        told = f"echo {answer} | sudo tee /srv/seawall/.seawall/answer >/dev/null; "
+        return converged.try_ssh(told + f"sudo systemctl start seawall-drift@{how}").returncode
+
+    assert look("quick", 0) == 0
+    assert look("full", 2) == 0, "drift was found and told: the look went well"
+    calls = converged.ssh("sudo cat /srv/seawall/.seawall/calls").splitlines()
+    assert calls == [
+        "watcher drift --stack prod --quick --tell TOKEN",
+        "watcher drift --stack prod --full --tell TOKEN",
+    ]
+    assert look("full", 1) != 0
+    eventually(
+        lambda: "has stopped" in converged.ssh("sudo journalctl -q -o cat -t seawall-drift"),
+        60,
+        "that the watch stopped is told",
+    )
+    assert "watchdog --max-age 3" in converged.ssh("sudo tail -n 1 /srv/seawall/.seawall/calls")
+    converged.ssh("sudo systemctl disable --now 'seawall-drift@*.timer' seawall-drift-watchdog.timer")
 
 
 def test_it_stands_again_after_a_reboot(converged: Host) -> None:
