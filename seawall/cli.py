@@ -95,6 +95,30 @@ def harden(
 
 
 @app.command()
+def uninstall(
+    stack: StackName = LAB,
+    role: Annotated[
+        list[str] | None, typer.Option("--role", help="Take this role away (repeatable).")
+    ] = None,
+    host: Only = None,
+    check: Annotated[bool, typer.Option("--check", help="Tell what would go; change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List what the roles put on a stack's droplets, or take roles away; what was there before comes back."""
+    from seawall.uninstall import listing, remove, text
+
+    session = Session.open(stack)
+    if not role:
+        found = listing(session, host or [])
+        _print(found) if as_json else typer.echo(text(found))
+        return
+    with only_one(session.where, "harden"):
+        found = remove(session, role, host or [], check=check)
+    if as_json:
+        _print(found)
+
+
+@app.command()
 def verify(
     stack: StackName = LAB,
     host: Only = None,

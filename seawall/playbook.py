@@ -52,7 +52,8 @@ def play(
     ended = run(command, {**environment, "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}, log, follow)
     found = recaps(ended.lines)
     if ended.code:
-        raise Problem(f"Hardening stopped. {' '.join(failures(ended.lines))} (all it printed: {log})")
+        what = "Uninstalling" if name == "remove" else "Hardening"
+        raise Problem(f"{what} stopped. {' '.join(failures(ended.lines))} (all it printed: {log})")
     return found
 
 

@@ -57,4 +57,6 @@ class ActionModule(ActionBase):
         return {**self._module(task_vars, stage="install", pem=texts), "why": [why]}
 
     def _module(self, task_vars, **stage):
-        return self._execute_module(module_args={**self._task.args, **stage}, task_vars=task_vars)
+        role = self._task._role.get_name() if self._task._role else ""
+        arguments = {**self._task.args, **stage, "role": role}
+        return self._execute_module(module_args=arguments, task_vars=task_vars)

@@ -48,6 +48,9 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         self.vars = task_vars
         self.module, self.options = self._task.args["module"], dict(self._task.args.get("options") or {})
+        # Whose files these are, so that they can be listed and taken away again.
+        if self._task._role:
+            self.options["role"] = self._task._role.get_name()
         self.port = int(self._task.args.get("port") or self._connection.get_option("port") or 22)
         checking = self._task.check_mode
         plan = self._module(check=True)
@@ -55,7 +58,8 @@ class ActionModule(ActionBase):
             return plan
         if not plan.get("changed"):
             self._forget_all_but(plan.get("host_keys"))
-            return plan
+            # Nothing to change, but the host's book doesn't know of it yet.
+            return self._module() if plan.get("unrecorded") else plan
         keys = self._prepare() if plan.get("prepare") else []
         result = self._module()
         if result.get("failed") or not result.get("confirm_id"):

@@ -6,6 +6,8 @@ Runs on the host under its own Python (>= 3.10), standard library only.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import glob
 import grp
 import json
@@ -177,6 +179,91 @@ def current(files: list[File]) -> list[File]:
         owner, group = pwd.getpwuid(stat.st_uid).pw_name, grp.getgrgid(stat.st_gid).gr_name
         now.append(File(file.path, content, stat.st_mode & 0o7777, owner, group))
     return now
+
+
+INSTALLED = "/var/lib/seawall/installed.json"
+ORIGINALS = "/var/lib/seawall/originals"
+
+
+@contextlib.contextmanager
+def _book():
+    """What Seawall put on this host, role by role; what the block does to it is kept."""
+    os.makedirs(os.path.dirname(INSTALLED), mode=0o755, exist_ok=True)
+    with open(f"{INSTALLED}.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = read(INSTALLED) or b"{}"
+        book = json.loads(before)
+        yield book
+        after = json.dumps(book, indent=1, sort_keys=True).encode()
+        if after != before:
+            install([File(INSTALLED, after, 0o600)])
+
+
+def remember(
+    role: str,
+    files: list[File],
+    units: list[str] | tuple = (),
+    *,
+    confirm: bool = False,
+    edited: bool = False,
+    **steps: list[list[str]],
+) -> None:
+    """Note what a role is about to put here and keep what is there now, once, so that `seawall_removed` can undo it.
+
+    ``steps``: commands ``before`` and ``after`` the files are put back, and to ``undo`` that; ``confirm`` where it
+    could lock people out; ``edited`` where the files are the distribution's own, which never go.
+    """
+    if not role:
+        return
+    with _book() as book:
+        held = book.setdefault(role, {"files": [], "units": {}})
+        held.update(confirm=confirm, edited=edited, **steps)
+        for file in files:
+            if file.path in held["files"]:
+                continue
+            now = current([file])[0]
+            # A host hardened before this book was kept: what is there is ours, and what was is not known.
+            if (
+                now.content is not None
+                and now.content != file.content
+                and b"Written by Seawall" not in now.content
+            ):
+                os.makedirs(ORIGINALS, mode=0o700, exist_ok=True)
+                install([File(ORIGINALS + file.path, now.content, now.mode, now.owner, now.group)])
+            held["files"].append(file.path)
+        for name in units:
+            if name not in held["units"]:
+                shown = show(name)
+                held["units"][name] = [shown.get("ActiveState", ""), shown.get("UnitFileState", "")]
+
+
+def book() -> dict[str, dict]:
+    """Role → what it put here."""
+    return json.loads(read(INSTALLED) or b"{}")
+
+
+def unrecorded(role: str, files: list[File]) -> bool:
+    """Whether a role's files are here without being in the book, as on a host hardened before it was kept."""
+    held = book().get(role, {}).get("files", [])
+    return bool(role) and any(file.path not in held for file in files)
+
+
+def forget(role: str) -> None:
+    """A role put nothing here any longer."""
+    with _book() as book:
+        book.pop(role, None)
+
+
+def originals(paths: list[str], edited: bool = False) -> list[File]:
+    """The files as they were before Seawall; one that was not there goes, unless it is a package's (then it stays)."""
+    files = []
+    for path in paths:
+        kept = current([File(ORIGINALS + path, None)])[0]
+        if kept.content is not None:
+            files.append(File(path, kept.content, kept.mode, kept.owner, kept.group))
+        elif not edited and run(["dpkg-query", "-S", path]).returncode:
+            files.append(File(path, None))
+    return files
 
 
 # A namespace of its own in which /etc (or parts of it) is a copy with the candidate files laid in, /run is

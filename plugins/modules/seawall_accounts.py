@@ -25,6 +25,7 @@ description:
   - Profiles among the files are enabled by pam-auth-update, which writes PAM's stacks from all profiles there are.
   - Arms commit-confirm before it changes anything and returns confirm_id; run it through seawall_confirmed.
 options:
+  role: {type: str, default: "", description: Whose files these are; the action plugin says it}
   administrators: {type: list, elements: dict, required: true, description: "name, public_keys"}
   group: {type: str, required: true, description: Members may log in by ssh}
   vendor_accounts: {type: list, elements: str, default: [], description: Locked where they exist}
@@ -53,6 +54,7 @@ KEY = re.compile(
 def main():
     module = AnsibleModule(
         argument_spec={
+            "role": {"type": "str", "default": ""},
             "administrators": {"type": "list", "elements": "dict", "required": True},
             "group": {"type": "str", "required": True},
             "vendor_accounts": {"type": "list", "elements": "str", "default": []},
@@ -246,6 +248,13 @@ def converge(options, checking):
     result = {"changed": bool(why), "why": why, "diff": host.diff(wrong), "what": what}
     if undeclared:
         result["warnings"] = [f"{one}. {'To be removed' if checking else 'Removed'}." for one in undeclared]
+    # What lets administrators in and become root stays: without it nobody could remove the rest, or return.
+    removable = [file for file in files if not re.match("/etc/sudoers.d/|/var/lib/", file.path)]
+    names = [os.path.basename(file.path) for file in profiles]
+    unpam = ["env", "DEBIAN_FRONTEND=noninteractive", "pam-auth-update", "--remove", *names]
+    result["unrecorded"] = host.unrecorded(options["role"], removable)
+    if not checking:
+        host.remember(options["role"], removable, confirm=True, before=[unpam] if names else [])
     if not why:
         return result
     if refused := host.refusals(

@@ -15,7 +15,9 @@ short_description: A host's private key, its request, and the certificate it get
 description:
   - Used by the action plugin of the same name, which decides and signs on the controller.
 options:
-  key: {type: path, required: true, description: Private key (EC P-256), made where it is missing, mode 0600}
+  key: {type: path, required: true, description: "Private key, made where it is missing, mode 0600"}
+  algorithm: {type: str, choices: [ec, rsa], default: ec, description: Of a new key; EC P-256 or RSA 3072}
+  role: {type: str, default: "", description: Whose files these are; the action plugin says it}
   certificate: {type: path, required: true}
   authority: {type: path, required: true, description: Where the authority's certificate is put}
   names: {type: list, elements: str, required: true, description: DNS names; the first is the subject}
@@ -37,6 +39,8 @@ def main():
             "renew_days": {"type": "int", "default": 30},
             "stage": {"type": "str", "choices": ["look", "request", "install"], "default": "look"},
             "pem": {"type": "dict", "default": {}},
+            "algorithm": {"type": "str", "choices": ["ec", "rsa"], "default": "ec"},
+            "role": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -45,7 +49,10 @@ def main():
         if options["stage"] == "look":
             module.exit_json(changed=False, **look(options))
         if options["stage"] == "request":
-            module.exit_json(changed=True, request=request(options["key"], options["names"][0]))
+            paths = (options["key"], options["certificate"], options["authority"])
+            host.remember(options["role"], [host.File(path, None) for path in paths])
+            made = request(options["key"], options["names"][0], options["algorithm"])
+            module.exit_json(changed=True, request=made)
         # Only what differs: an authority written anew makes every daemon that reads it look out of date.
         host.install(
             host.changes([host.File(options[name], text.encode()) for name, text in options["pem"].items()])
@@ -64,23 +71,20 @@ def look(options):
     return {**texts, "public_key": public}
 
 
-def request(key, subject):
+ALGORITHMS = {
+    "ec": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    "rsa": ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072"],
+}
+
+
+def request(key, subject, algorithm):
     """A signing request, over a key made now if there is none that can be used."""
     if host.run(["openssl", "pkey", "-in", key, "-noout"]).returncode:
         os.makedirs(os.path.dirname(key), mode=0o755, exist_ok=True)
         # mkstemp makes it 0600 from the start, and a cut-off run leaves no half key under the real name.
         fd, temporary = tempfile.mkstemp(dir=os.path.dirname(key), prefix=".seawall-")
         os.close(fd)
-        make = [
-            "openssl",
-            "genpkey",
-            "-algorithm",
-            "EC",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-out",
-            temporary,
-        ]
+        make = ["openssl", "genpkey", *ALGORITHMS[algorithm], "-out", temporary]
         host.must(make, "A private key could not be made")
         os.rename(temporary, key)
         host.fsync_directory(os.path.dirname(key))

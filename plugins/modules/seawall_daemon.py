@@ -26,6 +26,7 @@ options:
   needs: {type: list, elements: str, description: Files that an earlier task makes and the checks read}
   units: {type: list, elements: dict, description: "name, reads (globs), on_change (restart or reload)"}
   enabled: {type: list, elements: str, description: Units to start at boot only}
+  role: {type: str, default: "", description: Whose files these are; the action plugin says it}
   probes: {type: list, elements: raw, description: Commands that must succeed once the units have loaded}
 """
 
@@ -42,6 +43,7 @@ def main():
             "units": {"type": "list", "elements": "dict", "default": []},
             "enabled": {"type": "list", "elements": "str", "default": []},
             "probes": {"type": "list", "elements": "raw", "default": []},
+            "role": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -70,6 +72,8 @@ def converge(options, checking):
     disabled = [name for name in options["enabled"] if host.show(name).get("UnitFileState") != "enabled"]
     why += [f"{name} is not enabled" for name in disabled]
     result = {"changed": bool(why), "why": why, "diff": host.diff(wrong)}
+    if not checking:
+        host.remember(options["role"], files, [unit.name for unit in units] + options["enabled"])
     if not why:
         return result
     to_come = [path for path in options["needs"] if not os.path.exists(path)] if checking else []

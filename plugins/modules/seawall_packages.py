@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import time
 
 from ansible.module_utils import seawall_host as host
 from ansible.module_utils.basic import AnsibleModule
@@ -20,6 +22,7 @@ options:
   lock_timeout: {type: int, default: 300, description: Seconds to wait for another apt to finish}
 """
 
+LOCK = "/var/lib/dpkg/lock-frontend"
 POLICY = "/usr/sbin/policy-rc.d"
 # Denies starting only while this very process lives: a run that is killed leaves nothing behind that acts.
 POLICY_TEXT = (
@@ -67,6 +70,7 @@ def install(names, lock_timeout):
         host.install([host.File(POLICY, POLICY_TEXT.format(pid=os.getpid()).encode(), 0o755)])
     os.environ.update(DEBIAN_FRONTEND="noninteractive", NEEDRESTART_SUSPEND="1")
     try:
+        wait_for_dpkg(lock_timeout)
         host.must(
             ["dpkg", "--configure", "-a"], "An interrupted package run could not be finished", timeout=900
         )
@@ -78,6 +82,23 @@ def install(names, lock_timeout):
     finally:
         if ours:
             host.install([host.File(POLICY, None)])
+
+
+def wait_for_dpkg(seconds):
+    """Wait until no other apt or dpkg works: dpkg itself gives up at once, apt alone knows patience."""
+    deadline = time.monotonic() + seconds
+    with open(LOCK, "w") as lock:
+        while True:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise host.HostError(
+                        f"Another apt has held dpkg's lock ({LOCK}) for more than {seconds} s, so nothing was "
+                        "installed. See who: `fuser -v " + LOCK + "`; then run again."
+                    ) from None
+                time.sleep(0.5)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ description:
   - Algorithms and keywords this sshd does not know are left out; it is asked, not its version compared.
   - Arms commit-confirm before it changes anything and returns confirm_id; run it through seawall_confirmed.
 options:
+  role: {type: str, default: "", description: Whose files these are; the action plugin says it}
   settings: {type: dict, required: true, description: "keyword: value, or a list of algorithms or values"}
   optional: {type: dict, default: {}, description: Settings for daemons that know them}
   matches: {type: list, elements: dict, default: [], description: "criteria, settings"}
@@ -49,6 +50,7 @@ SAME = {"without-password": "prohibit-password"}
 def main():
     module = AnsibleModule(
         argument_spec={
+            "role": {"type": "str", "default": ""},
             "settings": {"type": "dict", "required": True},
             "optional": {"type": "dict", "default": {}},
             "matches": {"type": "list", "elements": "dict", "default": []},
@@ -221,6 +223,12 @@ def converge(options, checking):
     result = {"changed": bool(why), "why": why, "diff": host.diff(wrong), "what": what, "prepare": bool(keys)}
     if not keys:
         result["host_keys"] = [public_key(path) for path in KEYS.values()]
+    # Not the host keys: whoever trusts the present ones shall go on to.
+    ours = [file for file in files if file.path not in OTHER_KEYS]
+    restart = [["systemctl", "restart", "ssh"]]
+    result["unrecorded"] = host.unrecorded(options["role"], ours)
+    if not checking:
+        host.remember(options["role"], ours, confirm=True, after=restart, undo=restart)
     if not why:
         return result
     if keys and not checking:

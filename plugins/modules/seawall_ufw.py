@@ -20,6 +20,7 @@ description:
     and is swapped in with one iptables-restore per family, so no moment is without a firewall.
   - Arms commit-confirm before it changes anything and returns confirm_id; run it through seawall_confirmed.
 options:
+  role: {type: str, default: "", description: Whose files these are; the action plugin says it}
   rules: {type: list, elements: dict, required: true, description: "direction, protocol, ports, addresses, comment"}
   incoming: {type: str, choices: [deny, reject, allow], default: deny}
   outgoing: {type: str, choices: [deny, reject, allow], default: deny}
@@ -67,6 +68,7 @@ print(json.dumps({
 def main():
     module = AnsibleModule(
         argument_spec={
+            "role": {"type": "str", "default": ""},
             "rules": {"type": "list", "elements": "dict", "required": True},
             "incoming": {"type": "str", "choices": ["deny", "reject", "allow"], "default": "deny"},
             "outgoing": {"type": "str", "choices": ["deny", "reject", "allow"], "default": "deny"},
@@ -247,6 +249,11 @@ def converge(options, checking):
         "diff": host.diff(wrong),
         "what": "the firewall",
     }
+    stop = [["/lib/ufw/ufw-init", "force-stop"], ["ufw", "disable"]]
+    start = [["/lib/ufw/ufw-init", "force-reload"]]
+    result["unrecorded"] = host.unrecorded(options["role"], files)
+    if not checking:
+        host.remember(options["role"], files, confirm=True, edited=True, after=stop, undo=start)
     if checking or not result["changed"]:
         return result
     keep = [

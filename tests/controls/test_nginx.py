@@ -82,7 +82,10 @@ def test_addresses(host):
     on="web",
 )
 def test_versions(host):
-    expect(host.tls(443).versions, "versions").to_be_exactly({"TLS 1.2", "TLS 1.3"})
+    modern = host.vars.get("nginx_tls_profile") == "modern"
+    expect(host.tls(443).versions, "versions").to_be_exactly(
+        {"TLS 1.3"} if modern else {"TLS 1.2", "TLS 1.3"}
+    )
 
 
 @control(
@@ -310,3 +313,32 @@ def upstream_units(host):
             unit = re.search(r"([\w@.-]+\.service)", host.check_output("cat /proc/%s/cgroup", pid[1]))
             if unit:
                 yield unit[1]
+
+
+@control(
+    "tls-both-keys",
+    "Clients with and without ECDSA are both served, by keys of good size",
+    severity="medium",
+    requirements=["pci-4.2.1"],
+    on="web",
+)
+def test_both_keys(host):
+    if host.vars.get("nginx_tls_profile") == "modern":
+        not_applicable("whoever speaks TLS 1.3 knows ECDSA")
+    for kind in ("ECDSA", "RSA"):
+        suite = host.tls(443).handshake(f"-tls1_2 -cipher ECDHE-{kind}-AES128-GCM-SHA256")
+        expect(suite or "no agreement", f"a client that knows {kind} only").to_be(
+            f"ECDHE-{kind}-AES128-GCM-SHA256"
+        )
+
+
+@control(
+    "nginx-request-limits",
+    "One address cannot ask without limit",
+    severity="medium",
+    requirements=["pci-6.4.1", "pci-2.2.6"],
+    on="web",
+)
+def test_request_limits(host):
+    for name in ("limit_req_zone", "limit_conn_zone", "limit_req", "limit_conn"):
+        expect(len(directive(host, name)), name).to_be_at_least(1)

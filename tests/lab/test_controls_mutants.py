@@ -181,6 +181,8 @@ MUTANTS = [
         "nginx-current",
         healed="systemctl reload nginx",
     ),
+    edited("one kind of key", SITE, "/nginx-rsa/d", "systemctl reload nginx", "tls-both-keys"),
+    edited("no request limit", SITE, "/limit_/d", "systemctl reload nginx", "nginx-request-limits"),
     edited("tickets", SITE, "s/ssl_session_tickets off;//", "systemctl reload nginx", "tls-tickets"),
     edited(
         "anybody's forwarded address",
