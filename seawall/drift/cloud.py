@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA1
 
 from seawall.drift import normal
 from seawall.drift.account import Account, Object, last_action
-from seawall.drift.difference import Difference
+from seawall.drift.difference import Difference, unasked
 from seawall.drift.run import Look
 from seawall.findings import Subject
 
@@ -108,9 +108,37 @@ def look(looking: Look) -> list[Difference]:
     """What of the declared cloud differs from the account."""
     from seawall.drift import shared
 
-    return compare(
-        shared.declared(looking), shared.account(looking), last_action(looking.session.environment)
-    )
+    declared = shared.declared(looking)
+    found = compare(declared, shared.account(looking), last_action(looking.session.environment))
+    if why := shared.unheard(looking):
+        subject = Subject(kind="program", name=looking.session.stack.name)
+        found.append(
+            unasked(
+                "cloud",
+                subject,
+                why,
+                "Put that right. Until then the last update's word counts, not the code's.",
+            )
+        )
+    return found + dropped(shared.stated(looking), declared)
+
+
+def dropped(stated: Iterable[Resource], declared: Iterable[Resource]) -> list[Difference]:
+    """What the stack still holds and the code no longer declares."""
+    wanted = {each.urn for each in declared}
+    return [
+        Difference(
+            layer="cloud",
+            subject=Subject(kind=str(each.kind), name=each.name, urn=each.urn),
+            what="existence",
+            expected="not there: the code no longer declares it",
+            seen=f"there, id {each.id}",
+            requirements=("pci-1.2.8",),
+            remedy="`seawall up` removes it; or put it back into the code.",
+        )
+        for each in stated
+        if each.urn not in wanted
+    ]
 
 
 def compare(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -42,15 +43,33 @@ def stated(looking: Look) -> list[Resource]:
 
 
 def declared(looking: Look) -> list[Resource]:
-    """What the code declares: in a full look by the program itself, in a quick one by the last update."""
-    if looking.mode == "quick":
+    """What the code declares: in a full look by the program itself, in a quick one by the last update.
+
+    A program that could not be asked leaves the last update's word; ``unheard`` says why.
+    """
+    if looking.mode == "quick" or unheard(looking):
         return stated(looking)
+    return resources(looking.deployment, _preview(looking))
 
-    def ask() -> list[Resource]:
-        preview = looking.session.engine().ask("preview", "--json", "--show-sames", "--suppress-progress")
-        return resources(looking.deployment, json.loads(preview))
 
-    return looking.once("declared", ask)
+def unheard(looking: Look) -> str:
+    """Why the program could not be asked in a full look; empty where it was, or need not be."""
+    answer = _preview(looking) if looking.mode == "full" else {}
+    return answer if isinstance(answer, str) else ""
+
+
+def _preview(looking: Look) -> Any:
+    def ask() -> Any:
+        try:
+            return json.loads(
+                looking.session.engine().ask("preview", "--json", "--show-sames", "--suppress-progress")
+            )
+        except Problem as problem:
+            return str(problem)
+        except ValueError:
+            return "`pulumi preview --json` answered something other than JSON."
+
+    return looking.once("preview", ask)
 
 
 def account(looking: Look) -> Account:

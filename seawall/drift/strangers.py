@@ -14,7 +14,7 @@ from seawall.drift.account import LISTS, Account, Object
 from seawall.drift.cloud import Resource, fingerprint
 from seawall.drift.difference import Difference, unasked
 from seawall.drift.run import Look
-from seawall.drift.shared import account, declared, settings
+from seawall.drift.shared import account, settings, stated
 from seawall.findings import Subject
 
 REQUIREMENTS = {
@@ -28,7 +28,7 @@ MEMBERS = {"droplet": "droplet", "loadbalancer": "load-balancer"}
 
 def look(looking: Look) -> list[Difference]:
     """Everything in the account that no code manages."""
-    return strangers(declared(looking), account(looking), settings(looking).known)
+    return strangers(stated(looking), account(looking), settings(looking).known)
 
 
 def strangers(ours: Iterable[Resource], account: Account, known: Iterable[Known] = ()) -> list[Difference]:

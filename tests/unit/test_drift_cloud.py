@@ -5,14 +5,18 @@ from __future__ import annotations
 import copy
 import json
 import random
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seawall.drift import cloud, cloud_fix, normal
+from seawall.drift import cloud, cloud_fix, normal, shared
 from seawall.drift.account import Account
 from seawall.drift.cloud import Resource, compare, resources
+from seawall.drift.run import Look
+from seawall.environment import Stack
+from seawall.problem import Problem
 
 VPC, LB, WALL, CERT = "v-1", "lb-1", "fw-1", "cert-1"
 
@@ -197,6 +201,38 @@ def test_the_program_wins_over_a_state_that_a_refresh_rewrote():
     assert resources(deployment)[0].inputs["inboundRules"] == []
     (declared,) = resources(deployment, preview)
     assert (declared.id, declared.inputs) == (WALL, DECLARED[1].inputs)
+
+
+def test_what_the_code_no_longer_declares_is_told():
+    (found,) = cloud.dropped(DECLARED, DECLARED[1:])
+    assert (found.subject.name, found.what) == ("app-1", "existence")
+    assert cloud.dropped(DECLARED, DECLARED) == []
+
+
+class Engine:
+    """Pulumi with a state, and a program that answers ``preview``, or doesn't."""
+
+    def __init__(self, preview: str) -> None:
+        self.preview = preview
+
+    def ask(self, *arguments: str) -> str:
+        if arguments[0] == "stack":
+            return json.dumps({"deployment": {"resources": []}})
+        if not self.preview:
+            raise Problem("no passphrase")
+        return self.preview
+
+
+@pytest.mark.parametrize(
+    ("preview", "why"), [("", "no passphrase"), ("<html>", "other than JSON"), ("{}", "")]
+)
+def test_a_program_that_cannot_be_asked_is_unknown_and_the_last_update_counts(preview, why, monkeypatch):
+    session = SimpleNamespace(engine=lambda: Engine(preview), environment={}, stack=Stack("prod"))
+    monkeypatch.setattr(shared, "account", lambda looking: account({}))
+    found = cloud.look(Look(session, "full"))
+    assert [each.status for each in found] == (["unknown"] if why else [])
+    assert all(why in each.seen for each in found)
+    assert cloud.look(Look(session, "quick")) == []
 
 
 def test_a_value_known_only_after_an_update_is_not_compared():
