@@ -134,10 +134,18 @@ def test_security_events_of_the_application_arrive_as_json(converged: Host, logs
     )
 
 
+def _logins(folder: Path, keys: list[str]) -> Path:
+    """A play of the two roles that the watch's account concerns."""
+    play = {"hosts": "app-1", "become": True, "gather_facts": False, "roles": ["accounts", "sshd"]}
+    path = folder / "logins.json"
+    path.write_text(json.dumps([{**play, "vars": {"accounts_reader_keys": keys}}]))
+    return path
+
+
 def test_the_watchs_account_can_gather_and_nothing_else(converged: Host, tmp_path: Path) -> None:
     key = tmp_path / "watch"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    run = converged.harden(accounts_reader_keys=[Path(f"{key}.pub").read_text().strip()])
+    run = converged.play(_logins(tmp_path, [Path(f"{key}.pub").read_text().strip()]))
     assert (run.failed, run.changed()) == (False, 2), run.said  # accounts and sshd
 
     def watch(*words: str, options: tuple[str, ...] = (), said: str = "") -> subprocess.CompletedProcess:
@@ -186,8 +194,8 @@ def test_the_watchs_account_can_gather_and_nothing_else(converged: Host, tmp_pat
     assert (changed.returncode, changed.stdout) == (1, "")
 
 
-def test_without_a_key_the_watchs_account_is_gone(converged: Host) -> None:
-    run = converged.harden()
+def test_without_a_key_the_watchs_account_is_gone(converged: Host, tmp_path: Path) -> None:
+    run = converged.play(_logins(tmp_path, []))
     assert (run.failed, run.changed()) == (False, 2), run.said
     left = converged.ssh(
         "getent passwd seawall-drift; sudo find /etc/sudoers.d /usr/local/lib/seawall -name '*drift*'; "
