@@ -54,7 +54,8 @@ def converge(role, checking):
     if checking:
         return result
     if held.get("confirm"):
-        paths = [host.INSTALLED, "/etc/pam.d", "/var/lib/pam", *(file.path for file in files)]
+        # All of the role's files, not only those about to differ: the steps (ufw disable) write to them too.
+        paths = [host.INSTALLED, "/etc/pam.d", "/var/lib/pam", *held["files"]]
         result["confirm_id"] = host.arm(what, paths, held.get("undo", []))
     try:
         _remove(held, files, stop)
