@@ -130,9 +130,10 @@ def _free_second(output: Path, stack: str, before: Manifest | None) -> datetime:
 
 def _fill(staging: Path, context: Context, keyring: Keyring, key: Key, parts: tuple[Part, ...]) -> None:
     shutil.copyfile(keyring.allowed, staging / signing.ALLOWED)
+    lacking = len(context.lacking)
     state = (
-        f"INCOMPLETE: {len(context.lacking)} things could not be looked at."
-        if context.lacking
+        f"INCOMPLETE in {lacking} respect{'s' * (lacking > 1)}: MANIFEST.json, `lacking`."
+        if lacking
         else "Complete."
     )
     (staging / "README.txt").write_text(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ class Verdict:
         ]
         if held.lacking:
             lines.append(
-                f"  It is INCOMPLETE, and says so: {len(held.lacking)} things could not be looked at."
+                f"  It is INCOMPLETE, and says so: {held.lacking[0]}" + " …" * (len(held.lacking) > 1)
             )
         return "\n".join(lines)
 
@@ -135,11 +135,19 @@ def _check(bundle: Path, trust: Trust, store: Store | None) -> Verdict:
     faults += _files(bundle, held)
     notes = []
     if store:
-        faults += chain_faults(store, held.stack, trust)
+        faults += chain_faults(store, held.stack, *_believed(bundle, held, trust, sound=not faults))
         faults += _place(store, held, content, name)
     else:
         notes.append("Its place in the chain of bundles was not looked at; --store names where that is kept.")
     return Verdict(name, held, key, tuple(faults), tuple(notes))
+
+
+def _believed(bundle: Path, held: Manifest, trust: Trust, *, sound: bool) -> tuple[Trust, int | None]:
+    """Whom to believe about the chain, and up to which place. One key may not have signed all of it: but it signed
+    this bundle's list of keys, those retired before it among them; of later ones that list can't know."""
+    if trust.allowed or not sound:
+        return trust, None
+    return Trust(allowed=bundle / ALLOWED), held.sequence
 
 
 def _files(bundle: Path, held: Manifest) -> Iterator[str]:
@@ -173,10 +181,14 @@ def _place(store: Store, held: Manifest, content: bytes, name: str) -> Iterator[
         yield f"The folder is named {name}, and the bundle in it is {held.name}: two were swapped, or one renamed."
 
 
-def chain_faults(store: Store, stack: str, trust: Trust) -> list[str]:
-    """What is wrong with a stack's chain: a gap, a link that was changed or is unsigned, a bundle that was removed."""
+def chain_faults(
+    store: Store, stack: str, trust: Trust, upto: int | None = None, *, now: datetime | None = None
+) -> list[str]:
+    """What is wrong with a stack's chain (``upto`` a place): a gap, a link that was changed or is unsigned, a bundle
+    that was removed before its thirteen months were over."""
+    now = now or datetime.now(UTC)
     found: list[str] = []
-    known = sequences(store, stack)
+    known = [sequence for sequence in sequences(store, stack) if upto is None or sequence <= upto]
     before: Manifest | None = None
     before_digest = ""
     links: list[Manifest] = []
@@ -207,9 +219,7 @@ def chain_faults(store: Store, stack: str, trust: Trust) -> list[str]:
             found.append(f"The chain of {stack} is broken between place {before.sequence} and {sequence}.")
         links.append(held)
         before, before_digest = held, digest(content)
-    newest = max((held.time for held in links), default=None)
     for held in links:
-        kept = newest and newest - held.time <= KEEP - timedelta(days=1)
-        if kept and f"{held.name}/{SIGNATURE}" not in store.keys(held.name):
+        if now - held.time <= KEEP and f"{held.name}/{SIGNATURE}" not in store.keys(held.name):
             found.append(f"{held.name} is in the chain and not in {store.where}, or not whole there.")
     return found

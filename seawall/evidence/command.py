@@ -69,15 +69,13 @@ class Made:
         if self.store:
             lines.append(f"  kept in {self.store} ({self.sent} files uploaded)")
         if held.lacking:
-            lines.append(
-                f"  INCOMPLETE: {len(held.lacking)} things could not be looked at, such as: {held.lacking[0]}"
-            )
+            lines.append(f"  INCOMPLETE: {held.lacking[0]}" + " …" * (len(held.lacking) > 1))
         return "\n".join(lines)
 
 
 def make(session: Session, output: Path | None, kept: str, *, verify: bool) -> Made:
     """Make a bundle and, where a store is named, bring it there; what an earlier upload left open goes first."""
-    folder = (output or default_output(session.where)).expanduser().absolute()
+    folder = (output or default_output(session.where)).expanduser().resolve()
     keyring = Keyring.of(session.where)
     keyring.required()
     target = open_store(kept, session.environment) if kept else None
@@ -101,7 +99,7 @@ def make(session: Session, output: Path | None, kept: str, *, verify: bool) -> M
 
 def push(where: Places, stack: str, output: Path | None, kept: str) -> int:
     """Go on with an interrupted upload; how many files went up."""
-    folder = (output or default_output(where)).expanduser().absolute()
+    folder = (output or default_output(where)).expanduser().resolve()
     with bundle.only_one(folder):
         bundle.adopt(folder, Keyring.of(where), stack)
         return store.push(folder, open_store(kept, os.environ), stack)
@@ -178,7 +176,7 @@ def listed(
 ) -> Listed:
     """Every bundle of the store (the output folder, unless one is named), and whether their chains hold."""
     target: Store = (
-        open_store(kept, os.environ) if kept else FolderStore((output or default_output(where)).absolute())
+        open_store(kept, os.environ) if kept else FolderStore((output or default_output(where)).resolve())
     )
     trust = Trust.of(default=Keyring.of(where).allowed) if store.stacks(target) else None
     now = now or datetime.now(UTC)
@@ -188,7 +186,7 @@ def listed(
     removable: list[str] = []
     for stack in store.stacks(target):
         assert trust
-        faults += check.chain_faults(target, stack, trust)
+        faults += check.chain_faults(target, stack, trust, now=now)
         faults += _remembered(where, target, stack)
         if prune and faults:
             raise Problem(f"Nothing is removed while the chain is not whole: {faults[0]}", code=DEVIATES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -100,3 +101,20 @@ def test_a_keys_fingerprint_is_what_ssh_keygen_prints():
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM7IDjAQcZ6cxzH0m0z8xP4n2NnMgIB1wUbk/eh6/Efs"
     # ssh-keygen -l of the same key
     assert hosts.fingerprint(key) == "ssh-ed25519 SHA256:N+Ks8VqLt4o6cyXtama2wNkDJliYLa/QYjU5JrN3ry4"
+
+
+def test_a_host_that_cannot_be_asked_says_why_and_keeps_no_other_from_answering(tmp_path):
+    (tmp_path / "known_hosts").write_text("")
+    with socket.socket() as nobody:  # bound, and never listening
+        nobody.bind(("127.0.0.1", 0))
+        variables = {
+            "ansible_host": "127.0.0.1",
+            "ansible_port": nobody.getsockname()[1],
+            "ansible_user": "ops",
+            "ansible_ssh_common_args": f"-o UserKnownHostsFile={tmp_path}/known_hosts",
+        }
+        found = hosts.gather({"app-1": variables, "app-2": variables})
+    assert sorted(found) == ["app-1", "app-2"]
+    for name, told in found.items():
+        assert told.unreachable.startswith(f"{name} could not be asked: ssh to ops@127.0.0.1")
+        assert (told.packages, told.patches) == ((), None)

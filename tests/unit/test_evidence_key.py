@@ -13,6 +13,7 @@ import pytest
 
 from seawall.evidence.check import Trust, check
 from seawall.evidence.signing import Keyring, Unsigned, sign, verify
+from seawall.evidence.store import FolderStore
 from seawall.problem import Problem
 from tests.unit import evidence_support as support
 
@@ -71,6 +72,22 @@ def test_a_bundle_made_before_a_rotation_verifies_by_itself_with_plain_ssh_keyge
     for each in (bundle, after):
         command = (bundle / "README.txt").read_text().split("OpenSSH since 8.2):\n\n")[1].split("\n")[0]
         assert subprocess.run(command, shell=True, cwd=each, capture_output=True).returncode == 0
+
+
+def test_a_chain_signed_by_one_key_after_another_holds_for_whom_the_last_one_is_known(tmp_path):
+    keyring = support.keyring(tmp_path)
+    first_key = keyring.required().fingerprint
+    first = support.make(tmp_path)
+    keyring.rotate(now=datetime.now(UTC) + timedelta(seconds=2))
+    second = support.make(tmp_path)
+    kept = FolderStore(tmp_path / "bundles")
+    for bundle, trust in (
+        (second, Trust(key=keyring.required().fingerprint)),
+        (first, Trust(key=first_key)),
+        (second, Trust(allowed=keyring.allowed)),
+    ):
+        assert check(bundle, trust, kept).faults == ()
+    assert check(second, Trust(key=first_key), kept).code == 2
 
 
 def test_a_second_rotation_leaves_the_first_keys_end_as_it_was(tmp_path):

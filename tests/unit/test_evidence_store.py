@@ -233,6 +233,8 @@ def test_nothing_younger_than_thirteen_months_is_ever_removed(kept, tmp_path, wh
     assert kept.keys(first.name) == kept.keys(second.name) == []
     assert kept.keys(third.name) != [], "the newest is kept, however old"
     assert store.sequences(kept, "lab") == [1, 2, 3], "the chain stays"
+    after = command.listed(where, None, name, prune=False, now=later)
+    assert (after.faults, [row.status for row in after.rows]) == ([], ["expired", "expired", "complete"])
 
 
 def test_a_chain_cut_at_its_end_is_seen_by_the_machine_that_made_it(tmp_path, where):
