@@ -21,11 +21,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from seawall.evidence.context import Context
-from seawall.evidence.parts import findings, imported
+from seawall.evidence.parts import findings, imported, lists, oscal, report, requirements, software
 
 Part = Callable[[Context, Path], None]
 
 PARTS: tuple[Part, ...] = (
     findings.write,
     imported.write,
+    lists.write,
+    software.write,
+    requirements.write,
+    oscal.write,
+    report.write,
 )
