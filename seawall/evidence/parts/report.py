@@ -6,6 +6,7 @@ the HTML and in ``findings.jsonl``.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -131,7 +132,8 @@ def chart(families: Iterable[tuple]) -> str:
     bars.x_labels = [f"{number}" for number, *_ in families]
     for standing in Standing:
         bars.add(standing.value, [counts[standing] for *_, counts in families])
-    return bars.render(is_unicode=True)
+    # pygal puts its configuration for tooltips into every picture as a script; without its library it does nothing.
+    return re.sub(r"<script.*?</script>", "", bars.render(is_unicode=True), flags=re.DOTALL)
 
 
 def render(held: dict[str, Any], *, printed: bool) -> str:
