@@ -174,16 +174,13 @@ def test_the_watchs_account_can_gather_and_nothing_else(converged: Host, tmp_pat
 
     gathered = json.loads(watch().stdout)
     assert gathered
-    assert "root:x" not in json.dumps(gathered), "no file's content leaves the host"
-    for words in (["id"], ["sudo", "-n", "id"], ["sh", "-c", "touch /tmp/broken-out"]):
-        assert json.loads(watch(*words).stdout).keys() == gathered.keys(), (
-            "the forced command ran, not this one"
-        )
+    assert "PRIVATE KEY" not in json.dumps(gathered), "no file's content leaves the host"
+    other = watch("touch /tmp/broken-out; sudo -n touch /tmp/broken-out").stdout
+    assert json.loads(other).keys() == gathered.keys(), "the forced command ran, not this one"
     watch(options=("-tt",), said="touch /tmp/broken-out\nexit\n")
     assert converged.try_ssh("test -e /tmp/broken-out").returncode == 1
     forward = ("-o", "ExitOnForwardFailure=yes", "-W", "127.0.0.1:2222")
     assert watch(options=forward).returncode != 0
-    assert "PTY" not in watch(options=("-tt",)).stdout
     as_it = "sudo -u seawall-drift "
     for refused in ("sudo -n id", "sudo -n /usr/local/lib/seawall/drift-gather --more", "sudo -n -s",
                     "touch /var/lib/seawall-drift/.ssh/authorized_keys", "cat /etc/shadow"):  # fmt: skip
