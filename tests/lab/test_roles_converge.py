@@ -134,6 +134,11 @@ def test_security_events_of_the_application_arrive_as_json(converged: Host, logs
     )
 
 
+soak = pytest.mark.skipif(
+    not os.environ.get("SEAWALL_SOAK"), reason="make soak: each look walks the whole host"
+)
+
+
 def _logins(folder: Path, keys: list[str]) -> Path:
     """A play of the two roles that the watch's account concerns."""
     play = {"hosts": "app-1", "become": True, "gather_facts": False, "roles": ["accounts", "sshd"]}
@@ -142,6 +147,7 @@ def _logins(folder: Path, keys: list[str]) -> Path:
     return path
 
 
+@soak
 def test_the_watchs_account_can_gather_and_nothing_else(converged: Host, tmp_path: Path) -> None:
     key = tmp_path / "watch"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
@@ -191,6 +197,7 @@ def test_the_watchs_account_can_gather_and_nothing_else(converged: Host, tmp_pat
     assert (changed.returncode, changed.stdout) == (1, "")
 
 
+@soak
 def test_without_a_key_the_watchs_account_is_gone(converged: Host, tmp_path: Path) -> None:
     run = converged.play(_logins(tmp_path, []))
     assert (run.failed, run.changed()) == (False, 2), run.said
@@ -209,6 +216,7 @@ exit $(cat answer)
 """
 
 
+@soak
 def test_the_watch_looks_with_its_own_token_and_somebody_notices_when_it_stops(
     converged: Host, tmp_path: Path
 ) -> None:
