@@ -23,6 +23,7 @@ from dataclasses import dataclass
 os.umask(0o022)
 
 RUN = "/run/seawall"
+CHANGED = "/var/lib/seawall/changed"
 COMMIT_CONFIRM = "/usr/local/lib/seawall/commit-confirm"
 
 
@@ -60,6 +61,11 @@ def must(argv: list[str], what: str, **kwargs) -> str:
         said = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}")[-1500:]
         raise HostError(f"{what}: {' '.join(argv)} said: {said}")
     return done.stdout
+
+
+def in_container() -> bool:
+    """Whether this host shares its kernel with another one (an LXC or nspawn container, say)."""
+    return run(["systemd-detect-virt", "--container", "--quiet"]).returncode == 0
 
 
 def declared(specs: list[dict] | None) -> list[File]:
@@ -141,8 +147,17 @@ def fsync_directory(path: str) -> None:
         os.close(fd)
 
 
+def note_change() -> None:
+    """Leave word, before a change, that this host's files are Seawall's doing: `seawall_integrity` reads it."""
+    os.makedirs(os.path.dirname(CHANGED), mode=0o700, exist_ok=True)
+    with open(CHANGED, "w") as handle:
+        handle.write(f"{time.time()}\n")
+
+
 def install(files: list[File], root: str = "") -> None:
     """Write or remove files, each by one rename, durable before it returns. ``root`` is a candidate's prefix."""
+    if files and not root:
+        note_change()
     for file in files:
         path = root + file.path
         if file.content is None:
@@ -320,6 +335,17 @@ def refusals(files: list[File], checks: list[list[str]]) -> list[str]:
     ]
 
 
+def astray(looks: list[list[str]]) -> list[str]:
+    """What the commands ``looks`` say is not as declared; one that is not there yet finds nothing as declared."""
+    why = []
+    for argv in looks:
+        if not shutil.which(argv[0], path="/usr/sbin:/usr/bin:/sbin:/bin"):
+            why.append(f"{argv[0]} is not there yet")
+        elif (done := run(argv)).returncode:
+            why += (done.stdout.strip() or done.stderr.strip() or f"{argv[0]} says no").splitlines()
+    return why
+
+
 @dataclass(frozen=True)
 class Unit:
     """A systemd unit that should run. It ``reads`` files (globs); ``on_change`` is restart or reload."""
@@ -420,6 +446,7 @@ def wait_until_settled(seconds: float = 75) -> None:
 
 def arm(what: str, paths: list[str], undo: list[list[str]]) -> str:
     """Arm the host with the present state of ``paths``; returns the id a new connection has to confirm."""
+    note_change()
     document = json.dumps({"what": what, "paths": paths, "undo": undo})
     return must(
         [COMMIT_CONFIRM, "arm"], f"{what} could not be armed, so nothing was changed", stdin=document

@@ -19,6 +19,7 @@ description:
   - The state includes what runs. A unit that is stopped, disabled, or was started before the newest change of a
     file it reads is loaded again, so an interrupted run leaves nothing for a lost handler.
   - If a unit does not come up, or a probe fails, the old files are put back and loaded.
+  - What a command of C(live) finds wrong is put right by loading the units again.
 options:
   files: {type: list, elements: dict, description: "path, content, mode (0644), owner and group (root)"}
   absent: {type: list, elements: str, description: Files that should not exist; globs}
@@ -28,6 +29,8 @@ options:
   enabled: {type: list, elements: str, description: Units to start at boot only}
   role: {type: str, default: "", description: Whose files these are; the action plugin says it}
   probes: {type: list, elements: raw, description: Commands that must succeed once the units have loaded}
+  live: {type: list, elements: raw, description: Commands that look whether what runs is as declared (exit status 0)}
+  own_kernel: {type: str, description: Why this is skipped where the host shares another host's kernel (a container)}
 """
 
 PROBE_FOR = 10  # seconds a service is given to answer after it was loaded
@@ -44,9 +47,13 @@ def main():
             "enabled": {"type": "list", "elements": "str", "default": []},
             "probes": {"type": "list", "elements": "raw", "default": []},
             "role": {"type": "str", "default": ""},
+            "live": {"type": "list", "elements": "raw", "default": []},
+            "own_kernel": {"type": "str"},
         },
         supports_check_mode=True,
     )
+    if module.params["own_kernel"] and host.in_container():
+        module.exit_json(changed=False, skipped=True, msg=module.params["own_kernel"])
     try:
         module.exit_json(**converge(module.params, module.check_mode))
     except host.HostError as error:
@@ -69,6 +76,8 @@ def converge(options, checking):
         if reasons or any(_reads(unit, file.path) for file in wrong):
             stale.append(unit)
             why += reasons
+    if astray := host.astray(options["live"]):
+        stale, why = units, why + astray
     disabled = [name for name in options["enabled"] if host.show(name).get("UnitFileState") != "enabled"]
     why += [f"{name} is not enabled" for name in disabled]
     result = {"changed": bool(why), "why": why, "diff": host.diff(wrong)}
@@ -91,6 +100,8 @@ def converge(options, checking):
             host.must(["systemctl", "enable", name], f"{name} could not be enabled")
         if stale:
             _probe(options["probes"])
+            if still := host.astray(options["live"]):
+                raise host.HostError(f"Loaded, but what runs is not as declared: {'; '.join(still)}.")
     except host.HostError as error:
         host.install(old)
         try:

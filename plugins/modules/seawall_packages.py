@@ -1,10 +1,11 @@
 #!/usr/bin/python
-"""Debian packages present, in one apt transaction."""
+"""Debian packages present and absent, in one apt transaction each."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 
 from ansible.module_utils import seawall_host as host
@@ -12,13 +13,16 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = """
 module: seawall_packages
-short_description: Debian packages present, in one apt transaction
+short_description: Debian packages present and absent, in one apt transaction each
 description:
   - Asks dpkg first and calls apt only for what is missing.
   - No daemon starts from being installed; the role that configures it starts it, so nothing ever listens with a
     distribution's default configuration.
+  - What should be absent is purged, unless something declared present would go with it.
 options:
   names: {type: list, elements: str, required: true}
+  own_kernel: {type: list, elements: str, description: Present too, but of no use where the kernel is another host's}
+  absent: {type: list, elements: str, description: Purged where installed}
   lock_timeout: {type: int, default: 300, description: Seconds to wait for another apt to finish}
 """
 
@@ -34,18 +38,25 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "names": {"type": "list", "elements": "str", "required": True},
+            "own_kernel": {"type": "list", "elements": "str", "default": []},
+            "absent": {"type": "list", "elements": "str", "default": []},
             "lock_timeout": {"type": "int", "default": 300},
         },
         supports_check_mode=True,
     )
-    names = sorted(set(module.params["names"]))
+    options = module.params
+    names = set(options["names"]) | (set() if host.in_container() else set(options["own_kernel"]))
     try:
-        absent = missing(names, dpkg_status(names))
+        status = dpkg_status(sorted(names | set(options["absent"])))
+        absent = missing(sorted(names), status)
+        unwanted = surplus(options["absent"], status)
         if absent and not module.check_mode:
-            install(absent, module.params["lock_timeout"])
+            install(absent, options["lock_timeout"])
+        if unwanted and not module.check_mode:
+            purge(unwanted, names, options["lock_timeout"])
     except host.HostError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(absent), installed=absent)
+    module.exit_json(changed=bool(absent or unwanted), installed=absent, purged=unwanted)
 
 
 def dpkg_status(names):
@@ -61,8 +72,29 @@ def missing(names, status):
     return [name for name in names if status.get(name, "").strip() not in ("ii", "hi")]
 
 
+def surplus(unwanted, status):
+    """Those of ``unwanted`` that are installed, whole or half, or left their configuration behind ("rc")."""
+    return sorted(name for name in unwanted if status.get(name, "un ")[1:2] not in ("n", ""))
+
+
+def purge(unwanted, names, lock_timeout):
+    """Remove packages with their configuration; refused where that takes away what is declared present."""
+    argv = ["apt-get", "-q", "-y", "-o", f"DPkg::Lock::Timeout={lock_timeout}", "purge", *unwanted]
+    tried = host.must([*argv, "--simulate"], "The unwanted packages can't be removed", timeout=300)
+    going = set(re.findall(r"^(?:Remv|Purg) (\S+)", tried, re.MULTILINE))
+    if needed := sorted(going & names):
+        raise host.HostError(
+            f"{', '.join(unwanted)} should be absent, but {', '.join(needed)} would go with it. Nothing was removed. "
+            "Take either out of its list (packages_absent, packages_names)."
+        )
+    host.note_change()
+    os.environ.update(DEBIAN_FRONTEND="noninteractive", NEEDRESTART_SUSPEND="1")
+    host.must(argv, "The unwanted packages could not be removed", timeout=900)
+
+
 def install(names, lock_timeout):
     """Refresh the lists and install; a half-configured dpkg from an interrupted run is finished first."""
+    host.note_change()
     patience = ["-q", "-o", f"DPkg::Lock::Timeout={lock_timeout}"]
     present = host.read(POLICY)
     ours = present is None or b"# Seawall" in present

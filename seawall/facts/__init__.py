@@ -16,6 +16,7 @@ from seawall.connection import PinnedBackend
 from seawall.facts.accounts import Accounts
 from seawall.facts.apt import Apt
 from seawall.facts.daemon import Daemon
+from seawall.facts.kernel import SETTINGS, Kernel
 from seawall.facts.outside import UNDECLARED, Outside
 from seawall.facts.sockets import Listener, listeners
 from seawall.facts.sshd import Sshd
@@ -25,6 +26,7 @@ from seawall.facts.ufw import Ufw
 SLOW = (
     "ufw status verbose",
     "apt-config dump",
+    SETTINGS,
     "apt-mark showhold",
     "sshd -T",
     "nginx -T 2>/dev/null",
@@ -66,6 +68,10 @@ class Machine(Host):
     @cached_property
     def apt(self) -> Apt:
         return Apt(self)
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        return Kernel(self)
 
     @cached_property
     def sockets(self) -> list[Listener]:

@@ -150,6 +150,62 @@ MUTANTS = [
         "systemctl start apt-daily-upgrade.timer",
         "upgrades-timers",
     ),
+    mutant(
+        "redirects are taken on one interface",
+        "sysctl -qw net.ipv4.conf.eth0.accept_redirects=1",
+        "sysctl -qw net.ipv4.conf.eth0.accept_redirects=0",
+        "kernel-redirects",
+    ),
+    mutant(
+        "any source will do",
+        "sysctl -qw net.ipv4.conf.eth0.rp_filter=0",
+        "sysctl -qw net.ipv4.conf.eth0.rp_filter=1",
+        "kernel-spoofing",
+    ),
+    mutant(
+        "floods count",
+        "sysctl -qw net.ipv4.tcp_syncookies=0",
+        "sysctl -qw net.ipv4.tcp_syncookies=1",
+        "kernel-floods",
+    ),
+    mutant(
+        "packets are forwarded over IPv6",
+        "sysctl -qw net.ipv6.conf.all.forwarding=1",
+        "sysctl -qw net.ipv6.conf.all.forwarding=0; /usr/local/lib/seawall/kernel apply",
+        "kernel-routing",
+    ),
+    mutant(
+        "what lies in /tmp runs",
+        "mount -o remount,bind,exec /tmp",
+        "mount -o remount,bind,noexec /tmp",
+        "mounts-temporary",
+    ),
+    edited("a module is allowed again", "/etc/modprobe.d/seawall.conf", "/sctp/d", "true", "modules-denied"),
+    mutant(
+        "cores are dumped",
+        "echo '* hard core unlimited' > /etc/security/limits.d/zz.conf",
+        "rm /etc/security/limits.d/zz.conf",
+        "core-dumps",
+    ),
+    mutant(
+        "the kernel is forgotten at boot",
+        "systemctl -q disable seawall-kernel.service",
+        "systemctl -q enable seawall-kernel.service",
+        "kernel-at-boot",
+    ),
+    edited("the digests are rewritten", "/var/lib/aide/aide.db", "s/ 0 / 1 /", "true", "integrity-database"),
+    mutant(
+        "nobody compares files any more",
+        "systemctl stop seawall-integrity.timer",
+        "systemctl start seawall-integrity.timer",
+        "integrity-daily",
+    ),
+    mutant(
+        "the digests are everybody's",
+        "chmod 644 /var/lib/aide/aide.db",
+        "chmod 600 /var/lib/aide/aide.db",
+        "integrity-private",
+    ),
     mutant("a package held", "apt-mark hold openssl", "apt-mark unhold openssl", "upgrades-blacklist"),
     edited(
         "logs go elsewhere",
@@ -314,8 +370,8 @@ EVERY_MUTANT = bool(os.environ.get("SEAWALL_SOAK"))
 class Hardened:
     """A web host and the collector, looked at by all controls and broken by hand."""
 
-    def __init__(self, hosts_file: Path, folder: Path) -> None:
-        self.hosts_file, self.folder = hosts_file, folder
+    def __init__(self, hosts_file: Path, folder: Path, **environment: str) -> None:
+        self.hosts_file, self.folder, self.environment = hosts_file, folder, environment
         listed = json.loads(hosts_file.read_text())
         self.names = {group: sorted(listed[group]["hosts"])[0] for group in ("web", "collectors")}
         variables = {name: listed["_meta"]["hostvars"][name] for name in self.names.values()}
@@ -342,7 +398,13 @@ class Hardened:
         command += [f"--host={name}" for name in self.names.values()]
         command += ["--hosts-file", str(self.hosts_file), "--findings", str(report)]
         ended = subprocess.run(
-            command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False
+            command,
+            cwd=CHECKOUT,
+            env=os.environ | self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert report.exists(), ended.stdout + ended.stderr
         return findings.read(report)
@@ -369,7 +431,7 @@ def hardened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hardened]:
     with roles_lab.running(folder) as lab:
         first = Host("app-1", lab.inventory, lab.directory).harden("--limit", "all")
         assert not first.failed, first.said
-        yield Hardened(_listed(lab.inventory, folder), folder)
+        yield Hardened(_listed(lab.inventory, folder), folder, SEAWALL_DIR=str(lab.directory))
 
 
 def _listed(inventory: Path, folder: Path) -> Path:

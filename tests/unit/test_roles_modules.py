@@ -219,6 +219,11 @@ class TestUfw:
         assert conf == "ENABLED=yes\nLOGLEVEL=low\n"
 
 
+def test_unwanted_packages_are_found_whole_half_or_as_left_over_configuration():
+    status = {"telnet": "ii ", "ftp": "rc ", "nis": "un ", "cups": "iU "}
+    assert packages.surplus(["telnet", "ftp", "nis", "cups", "xrdp"], status) == ["cups", "ftp", "telnet"]
+
+
 def test_packages_that_are_only_half_there_are_missing():
     status = {"nginx": "ii ", "ufw": "rc ", "rsyslog": "iU ", "sudo": "hi "}
     assert packages.missing(["nginx", "rsyslog", "sudo", "ufw", "zsh"], status) == ["rsyslog", "ufw", "zsh"]
