@@ -31,6 +31,11 @@ class Kernel:
         if self.container:
             not_applicable(f"{self.host.name} is a container ({self.container}): {why}")
 
+    def must_have_own_network(self) -> None:
+        """End the control where the host is a container that may not set its network's parameters."""
+        if self.container and self.host.run("test -w /proc/sys/net/ipv4/ip_forward").rc:
+            self.must_be_own("/proc/sys/net is read-only in it, so its host sets this")
+
     @cached_property
     def settings(self) -> dict[str, str]:
         lines = self.host.check_output(SETTINGS).splitlines()

@@ -151,30 +151,6 @@ MUTANTS = [
         "upgrades-timers",
     ),
     mutant(
-        "redirects are taken on one interface",
-        "sysctl -qw net.ipv4.conf.eth0.accept_redirects=1",
-        "sysctl -qw net.ipv4.conf.eth0.accept_redirects=0",
-        "kernel-redirects",
-    ),
-    mutant(
-        "any source will do",
-        "sysctl -qw net.ipv4.conf.eth0.rp_filter=0",
-        "sysctl -qw net.ipv4.conf.eth0.rp_filter=1",
-        "kernel-spoofing",
-    ),
-    mutant(
-        "floods count",
-        "sysctl -qw net.ipv4.tcp_syncookies=0",
-        "sysctl -qw net.ipv4.tcp_syncookies=1",
-        "kernel-floods",
-    ),
-    mutant(
-        "packets are forwarded over IPv6",
-        "sysctl -qw net.ipv6.conf.all.forwarding=1",
-        "sysctl -qw net.ipv6.conf.all.forwarding=0; /usr/local/lib/seawall/kernel apply",
-        "kernel-routing",
-    ),
-    mutant(
         "what lies in /tmp runs",
         "mount -o remount,bind,exec /tmp",
         "mount -o remount,bind,noexec /tmp",

@@ -70,6 +70,8 @@ ASTRAY = {
     "useradd eve && gpasswd -a eve sshusers": "gpasswd --delete eve sshusers",
     "echo PermitRootLogin yes > /etc/ssh/sshd_config.d/00-seawall.conf": "ssh runs with an older configuration",
     "systemctl stop nginx": "nginx is inactive",
+    "mount -o remount,bind,exec /tmp": "/tmp is not mounted nosuid,nodev,noexec",
+    "systemctl disable --now seawall-integrity.timer": "seawall-integrity.timer is inactive",
     "touch /etc/systemd/journald.conf.d/seawall.conf": "systemd-journald runs with an older configuration",
     "systemctl disable --now rsyslog": "rsyslog is disabled",
     "echo > /etc/apt/apt.conf.d/20auto-upgrades": "20auto-upgrades is not as declared",
