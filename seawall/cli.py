@@ -76,15 +76,19 @@ def harden(
 ) -> None:
     """Run the hardening roles on a stack's droplets."""
     from seawall.hosts import hosts, named
+    from seawall.job import harden as run_roles
     from seawall.playbook import play
 
     session = Session.open(stack)
     standing = hosts(session.standing())
     for name in host or []:
         named(standing, name)
-    options = (["--check", "--diff"] if check else []) + (["--limit", ",".join(host)] if host else [])
+    checking = ["--check", "--diff"] + (["--limit", ",".join(host)] if host else [])
     with only_one(session.where, "harden"), session.progress.phase("harden") as phase:
-        found = play("harden", options, session.where, session.environment, phase)
+        if check:
+            found = play("harden", checking, session.where, session.environment, phase)
+        else:
+            found = run_roles(session, phase, host or [])
         phase.done(
             ", ".join(
                 f"{recap.host}: {recap.changed} changed" for recap in found if recap.host != "localhost"

@@ -228,25 +228,7 @@ class PinnedBackend(ParamikoBackend):
         return channel
 
     def _connect(self) -> paramiko.SSHClient:
-        route = self.route
-        client = paramiko.SSHClient()
-        client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        client.load_host_keys(str(route.known_hosts))
-        client.connect(
-            # On a socket of ours the name is only what host keys are looked up by, and 22 adds no port to it.
-            hostname=route.alias,
-            port=22,
-            sock=self.dial(route.address, route.port),
-            username=route.user,
-            key_filename=str(route.key) if route.key else None,
-            allow_agent=route.key is None,
-            look_for_keys=False,
-            timeout=CONNECT_SECONDS,
-            banner_timeout=CONNECT_SECONDS,
-            auth_timeout=CONNECT_SECONDS,
-        )
-        client.get_transport().set_keepalive(15)
-        return client
+        return logged_in(self.route, self.dial(self.route.address, self.route.port))
 
     def close(self) -> None:
         """End the connection, and with it the worker on the host."""
@@ -266,3 +248,25 @@ def connect(found: Mapping[str, Route], pool: ThreadPoolExecutor) -> dict[str, P
     for backend in backends.values():
         backend.siblings = tuple(backends.values())
     return {name: backends[name] for name in found}
+
+
+def logged_in(route: Route, sock: socket.socket | paramiko.Channel) -> paramiko.SSHClient:
+    """A login at ``route`` over a connection already made, its host key pinned."""
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    client.load_host_keys(str(route.known_hosts))
+    client.connect(
+        # On a socket of ours the name is only what host keys are looked up by, and 22 adds no port to it.
+        hostname=route.alias,
+        port=22,
+        sock=sock,
+        username=route.user,
+        key_filename=str(route.key) if route.key else None,
+        allow_agent=route.key is None,
+        look_for_keys=False,
+        timeout=CONNECT_SECONDS,
+        banner_timeout=CONNECT_SECONDS,
+        auth_timeout=CONNECT_SECONDS,
+    )
+    client.get_transport().set_keepalive(15)
+    return client

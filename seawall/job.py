@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,8 @@ def called() -> str:
 
 def bring_up(session: Session) -> Result:
     """Everything, in order. Each phase is idempotent, so that the next run picks up wherever one stopped."""
+    from seawall.drift import baseline
+
     progress = session.progress
     if session.stack.is_lab:
         set_up(progress)
@@ -101,11 +104,7 @@ def bring_up(session: Session) -> Result:
         phase.done(str(outcome))
         outputs = session.standing()
     with progress.phase("harden") as phase:
-        recaps = [
-            recap
-            for recap in play("harden", [], session.where, session.environment, phase)
-            if recap.host != "localhost"
-        ]
+        recaps = harden(session, phase)
         phase.done(", ".join(f"{recap.host} {recap.changed} changed of {recap.ok}" for recap in recaps))
         missing = set(outputs["droplets"]) - {recap.host for recap in recaps}
         if missing:
@@ -113,6 +112,7 @@ def bring_up(session: Session) -> Result:
                 f"Hardening never asked {', '.join(sorted(missing))}: the inventory does not list what Pulumi made."
             )
     verified = check_controls(session, [])
+    baseline.write_reference(session.where, session.stack.name, verified.findings)
     return Result(
         stack=session.stack.name,
         outputs=outputs,
@@ -123,6 +123,26 @@ def bring_up(session: Session) -> Result:
         curl=_curl(session, outputs),
         notes=notes,
     )
+
+
+def harden(session: Session, phase: Phase, names: Sequence[str] = ()) -> list[Recap]:
+    """Run the roles on all hosts, or these; then keep what they left, which is what drift is judged by."""
+    from seawall.drift import baseline
+
+    earlier = baseline.before(session, names)
+    limit = ["--limit", ",".join(names)] if names else []
+    recaps = [
+        recap
+        for recap in play("harden", limit, session.where, session.environment, phase)
+        if recap.host != "localhost"
+    ]
+    phase.now("keeping what it left")
+    if unheard := baseline.renew(session, names, earlier):
+        raise Problem(
+            f"Hosts were hardened, but what it left could not be kept, so drift will not know it: {' '.join(unheard)} "
+            "Run this again."
+        )
+    return recaps
 
 
 def _curl(session: Session, outputs: dict[str, Any]) -> str:

@@ -49,16 +49,16 @@ Layer = Callable[[Look], Iterable[Difference]]
 
 def layers() -> dict[str, Layer]:
     """The layers there are, in the order in which they are told."""
-    from seawall.drift import cloud, strangers
+    from seawall.drift import cloud, controls, hosts, strangers
 
-    return {"cloud": cloud.look, "strangers": strangers.look}
+    return {"cloud": cloud.look, "strangers": strangers.look, "hosts": hosts.look, "controls": controls.look}
 
 
 def fixes() -> dict[str, Callable[[Look, Iterable[Difference]], list[str]]]:
     """What puts right what a layer's differences offer (their ``fix``): it says what it did."""
-    from seawall.drift import cloud_fix
+    from seawall.drift import check, cloud_fix
 
-    return {"cloud": cloud_fix.mend}
+    return {"cloud": cloud_fix.mend, "hosts": check.mend}
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,9 @@ def look(
 ) -> Report:
     """Ask the layers (all, or ``only`` these) and say what they found."""
     there = layers()
-    asked = tuple(dict.fromkeys(only)) or tuple(there)
+    # Controls take seconds and ask much: a quick look runs them only where they are asked for.
+    usual = [name for name in there if mode == "full" or name != "controls"]
+    asked = tuple(dict.fromkeys(only)) or tuple(usual)
     if strange := [name for name in asked if name not in there]:
         raise Problem(f"There is no layer {strange[0]}. There are {', '.join(there)}.", code=USAGE)
     began, run, hosts = datetime.now(UTC), run or Run.begin(), tuple(hosts)

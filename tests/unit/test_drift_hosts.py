@@ -1,0 +1,221 @@
+"""What counts as drift of a host, decided on facts written by hand."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from seawall.connection import Route, Unreachable
+from seawall.drift import check
+from seawall.drift.baseline import Baseline
+from seawall.drift.controls import turned
+from seawall.drift.gather import understood
+from seawall.drift.hosts import compare, judged, logs, renewed
+from seawall.findings import By, Finding
+
+WAY = Route("app-1", "203.0.113.1", 2222, "ops", "app-1.7", Path("known_hosts"))
+
+
+def facts(**sections):
+    empty = {
+        name: {}
+        for name in [
+            "files",
+            "programs",
+            "privileges",
+            "devices",
+            "packages",
+            "users",
+            "groups",
+            "units",
+            "daemons",
+            "effective",
+            "listening",
+            "rules",
+            "sysctls",
+            "mounts",
+            "certificates",
+            "sources",
+            "upgrades",
+            "changed",
+        ]
+    }
+    return {"schema_version": 1, "who": [], **empty, **sections}
+
+
+def said(was, now):
+    return [(each.what, each.expected, each.seen) for each in compare("app-1", was, now)]
+
+
+def test_nothing_differs_where_nothing_changed():
+    one = facts(files={"/etc/x": "0644 0:0 " + "a" * 64}, users={"ops": "1000:1000"})
+    assert said(one, json.loads(json.dumps(one))) == []
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "old", "new", "what"),
+    [
+        ("files", "/etc/sudoers.d/x", None, "0440 0:0 " + "b" * 64, "file /etc/sudoers.d/x"),
+        ("files", "/etc/ssh/sshd_config", "0644 0:0 " + "a" * 64, None, "file /etc/ssh/sshd_config"),
+        ("privileges", "/usr/bin/x", None, "4755 0:0", "privileged file /usr/bin/x"),
+        ("users", "eve", None, "0:0 password none at all", "user eve"),
+        ("packages", "nmap", None, "7.93 ii", "package nmap"),
+        ("packages", "openssh-server", "9.2 ii", "9.2 hi", "package openssh-server"),
+        ("units", "rsyslog.service", "enabled, running", "masked, not running", "unit rsyslog.service"),
+        ("listening", "tcp 0.0.0.0:4444", None, "nc", "listening tcp 0.0.0.0:4444"),
+        ("sysctls", "net.ipv4.ip_forward", "0", "1", "sysctl net.ipv4.ip_forward"),
+        ("daemons", "ssh.service: arguments", "sshd -D", "sshd -D -o X=y", "running ssh.service: arguments"),
+        ("mounts", "/etc/ssh", None, "ext4 rw /x", "mount /etc/ssh"),
+    ],
+)
+def test_each_kind_of_change_is_told_by_its_name(section, key, old, new, what):
+    was = facts(**{section: {} if old is None else {key: old}})
+    now = facts(**{section: {} if new is None else {key: new}})
+    (found,) = compare("app-1", was, now)
+    assert (found.what, found.subject.name, found.layer) == (what, "app-1", "hosts")
+    assert found.requirements
+    assert found.remedy
+    assert bool(found.expected) == (old is not None)
+    assert bool(found.seen) == (new is not None)
+
+
+def test_a_daemon_older_than_its_configuration():
+    was = facts(daemons={"ssh.service: configuration": "as on disk"})
+    now = facts(daemons={"ssh.service: configuration": "older than /etc/ssh/sshd_config.d"})
+    assert [what for what, _, _ in said(was, now)] == ["running ssh.service: configuration"]
+    assert said(now, was) == []
+
+
+def test_a_rule_of_the_filter_is_told_alone():
+    was = facts(rules={"iptables filter rules of INPUT": "-j A\n-j B\n"})
+    now = facts(rules={"iptables filter rules of INPUT": "-j A\n-p tcp --dport 4444 -j ACCEPT\n-j B\n"})
+    assert said(was, now) == [
+        ("firewall iptables filter rules of INPUT", "", "-p tcp --dport 4444 -j ACCEPT")
+    ]
+    turned_around = facts(rules={"iptables filter rules of INPUT": "-j B\n-j A\n"})
+    assert said(was, turned_around) == [
+        ("firewall iptables filter rules of INPUT", "-j A; -j B", "-j B; -j A")
+    ]
+
+
+UPGRADE = {"version": "9.3", "by": "unattended-upgrades", "at": "2026-11-24", "files": ["/usr/sbin/sshd"]}
+
+
+def test_an_unattended_upgrade_is_no_drift_but_what_it_does_not_explain_is():
+    was = facts(
+        packages={"openssh-server": "9.2 ii"}, programs={"/usr/sbin/sshd": "0755 0:0 1 1 1", "/usr/bin/x": ""}
+    )
+    now = facts(
+        packages={"openssh-server": "9.3 ii"},
+        programs={"/usr/sbin/sshd": "0755 0:0 2 2 2", "/usr/bin/x": ""},
+        upgrades={"openssh-server": UPGRADE},
+    )
+    assert said(was, now) == []
+    now["upgrades"]["openssh-server"] = {**UPGRADE, "files": []}  # not what dpkg recorded
+    assert [what for what, _, _ in said(was, now)] == ["program /usr/sbin/sshd"]
+
+
+def test_an_upgrade_by_hand_says_who():
+    was, now = facts(packages={"nginx": "1 ii"}), facts(packages={"nginx": "2 ii"})
+    now["upgrades"]["nginx"] = {"version": "2", "by": "ops (1000)", "at": "2026-11-24  10:00:00", "files": []}
+    (found,) = compare("app-1", was, now)
+    assert found.who == "ops (1000) (apt, 2026-11-24 10:00:00)"
+
+
+def test_sudo_says_who_only_where_it_names_the_thing():
+    was = facts()
+    now = facts(files={"/etc/cron.d/job": "0644 0:0 x", "/etc/cron.d/other": "0644 0:0 x"})
+    now["who"] = [[1.0, "ops", "/usr/bin/tee /etc/cron.d/job"]]
+    assert [each.who for each in compare("app-1", was, now)] == [
+        "ops (sudo, 1970-01-01 00:00:01Z)",
+        "unknown",
+    ]
+
+
+def test_secrets_are_masked():
+    now = facts(daemons={"x.service: arguments": "x --token=0123456789abcdef0123"})
+    (found,) = compare("app-1", facts(daemons={"x.service: arguments": "x"}), now)
+    assert "0123456789abcdef" not in found.model_dump_json()
+
+
+def test_hardening_accepts_what_it_changed_and_nothing_else():
+    old = facts(files={"/etc/a": "0644 0:0 1", "/etc/b": "0644 0:0 1"})
+    was = facts(files={"/etc/a": "0644 0:0 1", "/etc/b": "0644 0:0 1", "/etc/evil": "0644 0:0 e"})
+    now = facts(files={"/etc/a": "0644 0:0 2", "/etc/b": "0644 0:0 1", "/etc/evil": "0644 0:0 e"})
+    kept = renewed(old, was, now)
+    assert kept["files"] == {"/etc/a": "0644 0:0 2", "/etc/b": "0644 0:0 1"}
+    assert [what for what, _, _ in said(kept, now)] == ["file /etc/evil"]
+
+
+def test_no_baseline_or_another_droplets_is_unknown_never_clean():
+    for left in (None, Baseline("app-1", "app-1.6", "2026-11-24", facts())):
+        (found,) = judged("app-1", left, WAY, facts())
+        assert found.status == "unknown"
+
+
+@pytest.mark.parametrize("answer", [b"", b"{}", b"hello", gzip.compress(b"[]"), gzip.compress(b"{}")])
+def test_an_answer_that_is_none_is_no_answer(answer):
+    with pytest.raises(Unreachable):
+        understood("app-1", answer)
+
+
+def log(inode, size, **beginnings):
+    return {"inode": inode, "size": size, "beginnings": {at[1:]: digest for at, digest in beginnings.items()}}
+
+
+@pytest.mark.parametrize(
+    ("now", "seen"),
+    [
+        ({"/var/log/a": log(1, 300, _256="aa", _300="bb")}, None),
+        ({"/var/log/a": log(1, 600, _256="aa", _512="cc", _600="dd")}, None),
+        ({"/var/log/a": log(1, 100, _100="zz")}, "100 bytes"),
+        ({"/var/log/a": log(1, 600, _256="xx", _512="cc", _600="dd")}, "another beginning"),
+        ({"/var/log/a": log(2, 0), "/var/log/a.1": log(1, 300, _256="aa", _300="bb")}, None),
+        ({"/var/log/a": log(2, 50, _50="ee"), "/var/log/a.1.gz": log(3, 90, _90="ff")}, None),
+        ({}, "gone"),
+    ],
+)
+def test_a_log_grows_and_keeps_its_beginning(now, seen):
+    found = logs("logs-1", {"/var/log/a": log(1, 300, _256="aa", _300="bb")}, now)
+    assert [each.seen for each in found] == ([seen] if seen else [])
+
+
+def test_changed_tasks_become_differences_once():
+    line = {"host": "app-1", "task": "sshd : sshd as declared", "why": ["/etc/ssh/x is not as declared"]}
+    (found,) = check.differences([line, line])
+    assert found.what == "task sshd : sshd as declared"
+    assert found.fix
+
+
+def finding(status):
+    return Finding(
+        control="sshd-root-login",
+        title="Root cannot log in",
+        subject={"kind": "droplet", "name": "app-1"},
+        status=status,
+        severity="high",
+        at="2026-11-24T00:00:00Z",
+        run="r",
+        by=By(version="0", commit="0"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "statuses"),
+    [
+        ("pass", "fail", ["differs"]),
+        ("pass", "pass", []),
+        ("fail", "fail", []),
+        ("fail", "pass", []),
+        (None, "fail", ["differs"]),
+        ("waived", "fail", ["differs"]),
+        ("pass", "error", ["unknown"]),
+        ("pass", "unknown", ["unknown"]),
+    ],
+)
+def test_controls_that_turned(before, now, statuses):
+    found = turned([finding(before)] if before else [], [finding(now)])
+    assert [each.status for each in found] == statuses
