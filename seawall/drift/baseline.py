@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,9 +122,11 @@ def facts(ways: Mapping[str, Route]) -> dict[str, Facts | Unreachable]:
 def before(session: Session, names: Iterable[str] = ()) -> dict[str, Facts | Unreachable]:
     """Hosts that have a baseline, as they are before a hardening run."""
     ways = routes(session, _outputs(session), names)
-    known = {
-        name: way for name, way in ways.items() if _own(read(session.where, session.stack.name, name), way)
-    }
+    known = {}
+    for name, way in ways.items():
+        with suppress(Problem):  # ``renew`` says so
+            if _own(read(session.where, session.stack.name, name), way):
+                known[name] = way
     return facts(known)
 
 
@@ -133,17 +136,24 @@ def renew(session: Session, names: Iterable[str], earlier: Mapping[str, Facts | 
     What differed from the old baseline before the run and was not touched by it still differs: hardening does not
     quietly accept what it does not manage. To accept it, remove the baseline and harden.
     """
-    from seawall.drift.hosts import renewed
+    from seawall.drift.hosts import SECTIONS, renewed
 
     ways, unheard = routes(session, _outputs(session), names), []
     for name, told in facts(ways).items():
         if isinstance(told, Unreachable):
             unheard.append(str(told))
             continue
-        old, was = read(session.where, session.stack.name, name), earlier.get(name)
+        if missing := [section for section in SECTIONS if not isinstance(told.get(section), dict)]:
+            unheard.append(f"{name} could not tell its {', '.join(missing)}.")
+            continue
+        try:
+            old, was = read(session.where, session.stack.name, name), earlier.get(name)
+        except Problem as problem:
+            unheard.append(str(problem))
+            continue
         kept = (
             renewed(old.facts, was, told)
-            if old and isinstance(was, dict) and _own(old, ways[name])
+            if old and isinstance(was, dict) and SECTIONS.keys() <= old.facts.keys() and _own(old, ways[name])
             else {
                 section: held for section, held in told.items() if section not in ("logs", "changed", "who")
             }

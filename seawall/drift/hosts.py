@@ -143,17 +143,23 @@ def _unasked(name: str, why: str, remedy: str = "") -> Difference:
 def compare(name: str, was: Facts, now: Facts) -> list[Difference]:
     """Entry by entry, what of ``now`` is not what it ``was``."""
     found = []
-    for section in SECTIONS:
-        for key in differing(section, was, now):
-            found.append(_difference(name, section, key, was, now))
+    for section, about in SECTIONS.items():
+        if not isinstance(was.get(section), dict) or not isinstance(now.get(section), dict):
+            what = about.called.format("").split()[0]
+            why = f"The host could not tell its section {section}: a command failed there or took over a minute."
+            found.append(
+                _unasked(name, why, "Look again when it has less to do.").model_copy(
+                    update={"what": f"every {what}"}
+                )
+            )
+            continue
+        found += [_difference(name, section, key, was, now) for key in differing(section, was, now)]
     return found
 
 
 def differing(section: str, was: Facts, now: Facts) -> list[str]:
     """The keys of a section whose entries differ and need explaining."""
-    old, new = was.get(section), now.get(section)
-    if not isinstance(old, dict) or not isinstance(new, dict):
-        return []
+    old, new = was[section], now[section]
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     return [
         key for key in keys if not _LEGITIMATE.get(section, _never)(key, old.get(key), new.get(key), was, now)
@@ -169,8 +175,9 @@ def renewed(old: Facts, was: Facts, now: Facts) -> Facts:
     }
     for section in SECTIONS:
         for key in differing(section, old, now):
-            if was.get(section, {}).get(key) == now.get(section, {}).get(key):
-                if key in old.get(section, {}):
+            earlier = was.get(section)
+            if earlier is None or earlier.get(key) == now[section].get(key):
+                if key in old[section]:
                     kept[section][key] = old[section][key]
                 else:
                     kept[section].pop(key, None)

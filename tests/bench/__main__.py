@@ -10,11 +10,11 @@ import os
 import platform
 import shutil
 
-from tests.bench import evidence, job
+from tests.bench import drift, evidence, job
 from tests.bench.support import Row
 from tests.e2e.world import CHECKOUT, World
 
-STANDING = (job.measure, evidence.measure)
+STANDING = (job.measure, drift.measure, evidence.measure)
 """Each is given the world and returns rows. The first brings the lab up, those after it find eight droplets."""
 
 

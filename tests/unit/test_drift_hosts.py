@@ -20,18 +20,9 @@ WAY = Route("app-1", "203.0.113.1", 2222, "ops", "app-1.7", Path("known_hosts"))
 
 
 def facts(**sections):
-    empty = {
-        name: {}
-        for name in [
-            "files",
-            "programs",
-            "privileges",
-            "devices",
-            "packages",
-            "users",
-            "groups",
-            "units",
-            "daemons",
+    names = (
+        *("files", "programs", "privileges", "devices", "packages", "users", "groups", "units", "daemons"),
+        *(
             "effective",
             "listening",
             "rules",
@@ -41,8 +32,9 @@ def facts(**sections):
             "sources",
             "upgrades",
             "changed",
-        ]
-    }
+        ),
+    )
+    empty: dict[str, dict] = {name: {} for name in names}
     return {"schema_version": 1, "who": [], **empty, **sections}
 
 
@@ -160,6 +152,11 @@ def test_no_baseline_or_another_droplets_is_unknown_never_clean():
 def test_an_answer_that_is_none_is_no_answer(answer):
     with pytest.raises(Unreachable):
         understood("app-1", answer)
+
+
+def test_a_section_that_could_not_be_told_is_unknown():
+    (found,) = compare("app-1", facts(), facts(units=None))
+    assert (found.status, found.what) == ("unknown", "every unit")
 
 
 def log(inode, size, **beginnings):
