@@ -44,7 +44,8 @@ def audit(session: Session) -> Audited:
         phase.now("reading the account")
         seen = Cloud(tuple(read(session.environment, urns(session))), audit=True)
         found = findings.ordered(judged(seen, run))
-        report = session.where.findings / f"audit-{run.id}.jsonl"
+        # Apart from the verifications: those speak of droplets, and the latest of them is what evidence may take.
+        report = session.where.root / "audit" / f"{run.id}.jsonl"
         findings.write(report, found)
         outcome = Audited(
             run.id, found, report, round(time.monotonic() - began, 1), of="rules on {} resources"

@@ -371,6 +371,79 @@ def audit(
 
 
 @app.command()
+def explain(
+    id: Annotated[
+        str, typer.Argument(help="pci-8.2.8, a control such as sshd-root-login, or a finding's id.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Tell what a requirement or control asks, how it is checked, what was last seen, and what to do."""
+    from seawall.evidence import explain as room
+    from seawall.evidence.gather import declared
+    from seawall.evidence.standing import latest, standing
+
+    found = latest(places())
+    told = room.document(id, standing(found), declared(), found)
+    if as_json:
+        _print(told)
+    else:
+        typer.echo(room.text(told))
+
+
+@app.command()
+def checklist(as_json: AsJson = False) -> None:
+    """What is asked first about a payment system, and the usual violations, as the latest verification has them."""
+    from seawall.evidence import checklist as room
+    from seawall.evidence.standing import latest, standing
+
+    items = room.document(standing(latest(places())))
+    if as_json:
+        _print(items)
+    else:
+        typer.echo(room.text(items))
+
+
+@app.command("audit-payment-system")
+def audit_payment_system(
+    host: Annotated[str, typer.Argument(help="Address or name of the host; `local` is this machine.")],
+    user: Annotated[
+        str, typer.Option("--user", "-u", help="root, or who may sudo without a password.")
+    ] = "root",
+    port: Annotated[int, typer.Option("--port", "-p", min=1, max=65535, help="sshd's port.")] = 22,
+    key: Annotated[
+        Path | None, typer.Option("--key", "-i", exists=True, help="Private key; without it, your agent's.")
+    ] = None,
+    known_hosts: Annotated[
+        Path, typer.Option("--known-hosts", help="Where the host's key is pinned.")
+    ] = Path("~/.ssh/known_hosts"),
+    serves: Annotated[
+        list[str] | None, typer.Option("--serves", help="web or logs: what the host is for (repeatable).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check every control on one host that no stack made, over ssh or here. Changes nothing."""
+    from seawall import lone
+
+    if wrong := set(serves or ()) - set(lone.SERVES):
+        raise Problem(f"--serves {', '.join(sorted(wrong))} is unknown; it takes web or logs.", code=USAGE)
+    outcome = lone.audit(
+        places(),
+        Progress(),
+        host,
+        user=user,
+        port=port,
+        key=key,
+        known_hosts=known_hosts.expanduser(),
+        serves=serves or (),
+    )
+    if as_json:
+        _print(outcome.document())
+    else:
+        typer.echo(outcome.text())
+    raise typer.Exit(outcome.code)
+
+
+@app.command()
 def env(stack: StackName = LAB) -> None:
     """Print the environment for a shell: eval "$(seawall env)". Holds no secret, only where they lie."""
     session = Session.open(stack)

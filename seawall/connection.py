@@ -10,11 +10,13 @@ since all get the same controls. So the time of a run hardly grows with the numb
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import re
 import shlex
 import socket
+import subprocess
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -53,6 +55,8 @@ class Route:
     known_hosts: Path
     key: Path | None = None
     jump: Route | None = None
+    local: bool = False
+    """This machine itself, asked without ssh (``ansible_connection: local``)."""
 
 
 def routes(variables: Mapping[str, Mapping[str, Any]]) -> dict[str, Route]:
@@ -83,8 +87,9 @@ def routes(variables: Mapping[str, Mapping[str, Any]]) -> dict[str, Route]:
 
 def _route(name: str, held: Mapping[str, Any], options: Mapping[str, str]) -> Route:
     try:
-        address = str(held["ansible_host"])
-        known_hosts = options["userknownhostsfile"]
+        local = held.get("ansible_connection") == "local"
+        address = "127.0.0.1" if local else str(held["ansible_host"])
+        known_hosts = "/dev/null" if local else options["userknownhostsfile"]
     except KeyError as missing:
         raise Problem(
             f"The inventory does not say how to reach {name}: {missing} is missing (ansible_host, and in "
@@ -100,6 +105,7 @@ def _route(name: str, held: Mapping[str, Any], options: Mapping[str, str]) -> Ro
         alias=str(held.get("seawall_host_key_alias") or options.get("hostkeyalias") or address),
         known_hosts=Path(known_hosts).expanduser(),
         key=Path(key).expanduser() if key else None,
+        local=local,
     )
 
 
@@ -236,6 +242,50 @@ class PinnedBackend(ParamikoBackend):
             self._client.close()
 
 
+class LocalBackend(PinnedBackend):
+    """This machine itself: the same worker, without ssh."""
+
+    def _open(self) -> Any:
+        try:
+            self._process = subprocess.Popen(
+                ["sh", "-c", START_AS_ROOT],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            channel = _Pipes(self._process)
+            channel.sendall(json.dumps(_WORKER).encode() + b"\n")
+        except OSError as failure:
+            raise Unreachable(f"this machine could not be asked as root: {failure}") from failure
+        Thread(target=self._listen, args=(channel,), daemon=True).start()
+        return channel
+
+    def close(self) -> None:
+        if self._opened.done() and not self._opened.exception():
+            self._process.stdin.close()  # type: ignore[union-attr]
+            self._process.wait(CONNECT_SECONDS)
+
+
+class _Pipes:
+    """A process's three streams in a channel's words."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        self.stdin, self.stdout, self.stderr = process.stdin, process.stdout, process.stderr
+
+    def sendall(self, data: bytes) -> None:
+        self.stdin.write(data)
+        self.stdin.flush()
+
+    def makefile(self, mode: str) -> io.TextIOWrapper:
+        return io.TextIOWrapper(self.stdout, encoding="utf-8")  # type: ignore[type-var]
+
+    def makefile_stderr(self, mode: str) -> io.TextIOWrapper:
+        return io.TextIOWrapper(self.stderr, encoding="utf-8", errors="replace")  # type: ignore[type-var]
+
+
 def connect(found: Mapping[str, Route], pool: ThreadPoolExecutor) -> dict[str, PinnedBackend]:
     """A backend for each host, all connecting at once; a bastion's own connection carries those behind it."""
     backends: dict[str, PinnedBackend] = {}
@@ -244,7 +294,7 @@ def connect(found: Mapping[str, Route], pool: ThreadPoolExecutor) -> dict[str, P
         jump = backends.get(route.jump.name) if route.jump else None
         if route.jump and jump is None:
             jump = backends[route.jump.name] = PinnedBackend(route.jump, pool)
-        backends[name] = PinnedBackend(route, pool, jump)
+        backends[name] = (LocalBackend if route.local else PinnedBackend)(route, pool, jump)
     for backend in backends.values():
         backend.siblings = tuple(backends.values())
     return {name: backends[name] for name in found}

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 from testinfra.host import Host
 
 from seawall.connection import PinnedBackend
+from seawall.controls import not_applicable
 from seawall.facts.accounts import Accounts
 from seawall.facts.apt import Apt
 from seawall.facts.daemon import Daemon
@@ -35,6 +36,17 @@ SLOW = (
 """Commands worth asking before anybody wants to know: each takes a tenth of a second and more."""
 
 
+class Undeclared(dict):
+    """Variables of a host that nobody declared anything about: what is asked for and not there is no expectation."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        not_applicable(f"nobody declared {name} for this host")
+
+
+def declared(variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    return Undeclared(variables) if variables.get("seawall_undeclared") else variables
+
+
 class Machine(Host):
     """A host of the inventory. ``vars`` are its Ansible variables, ``groups`` the groups it is in."""
 
@@ -43,7 +55,7 @@ class Machine(Host):
     def __init__(self, backend: PinnedBackend, variables: Mapping[str, Any], groups: Sequence[str]) -> None:
         super().__init__(backend)
         backend.set_host(self)
-        self.name, self.vars, self.groups = backend.route.name, variables, frozenset(groups)
+        self.name, self.vars, self.groups = backend.route.name, declared(variables), frozenset(groups)
         self.others: dict[str, Machine] = {self.name: self}
         """Every host of the run, this one too, by name."""
 

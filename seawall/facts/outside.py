@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import paramiko
 
 from seawall.connection import CONNECT_SECONDS, Unreachable
+from seawall.controls import not_applicable
 
 if TYPE_CHECKING:
     from seawall.facts import Machine
@@ -42,6 +43,7 @@ class Outside:
     @property
     def controller(self) -> str:
         """The address from which this host sees the controller come, as its sshd tells."""
+        self._needs_distance()
         _, out, _ = self.host.backend.client.exec_command("echo $SSH_CONNECTION", timeout=CONNECT_SECONDS)
         return out.read().decode().split()[0]
 
@@ -59,7 +61,14 @@ class Outside:
 
     def ports(self, *ports: int) -> dict[int, str]:
         """``open``, ``refused`` (the host answers that nothing is there) or ``silent`` (filtered), by TCP port."""
+        self._needs_distance()
         return {port: answer.result() for port, answer in self.knock(*ports).items()}
+
+    def _needs_distance(self) -> None:
+        if self.host.backend.route.local:
+            not_applicable(
+                "nobody sees from a machine itself what others see of it; audit it over ssh for that"
+            )
 
     def _knock(self, port: int) -> str:
         backend = self.host.backend
