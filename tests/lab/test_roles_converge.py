@@ -249,7 +249,7 @@ def test_the_watch_looks_with_its_own_token_and_somebody_notices_when_it_stops(
     timers = converged.ssh(
         "systemctl show -p ActiveState,Persistent seawall-drift@quick.timer seawall-drift@full.timer"
     )
-    assert timers.split() == ["ActiveState=active", "Persistent=yes"] * 2
+    assert sorted(timers.split()) == ["ActiveState=active"] * 2 + ["Persistent=yes"] * 2
 
     def look(how: str, answer: int) -> int:
         told = f"echo {answer} | sudo tee /srv/seawall/.seawall/answer >/dev/null; "
