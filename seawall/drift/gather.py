@@ -27,7 +27,7 @@ Facts = dict[str, Any]
 _PYTHON = "python3 -I -c " + shlex.quote(
     "import sys; exec(compile(sys.stdin.read(), 'drift-gather', 'exec'))"
 )
-COMMAND = f'if [ "$(id -u)" = 0 ]; then exec {_PYTHON}; else exec sudo -n {_PYTHON}; fi'
+COMMAND = f'if [ "$(id -u)" = 0 ]; then exec {_PYTHON}; else exec /usr/bin/sudo -n {_PYTHON}; fi'
 
 
 def gather(route: Route) -> Facts:

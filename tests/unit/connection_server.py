@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import paramiko
@@ -71,10 +72,11 @@ class Server:
             process.stdin.close()
 
         threading.Thread(target=feed, daemon=True).start()
-        for line in process.stdout:
-            channel.sendall(line)
-        channel.sendall_stderr(process.stderr.read())
-        channel.send_exit_status(process.wait())
+        with suppress(OSError):  # the client may have heard enough, and gone
+            for line in process.stdout:
+                channel.sendall(line)
+            channel.sendall_stderr(process.stderr.read())
+            channel.send_exit_status(process.wait())
         channel.close()
 
 
