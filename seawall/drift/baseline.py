@@ -18,7 +18,7 @@ from typing import Any
 
 from seawall import findings, hosts
 from seawall.connection import Route, Unreachable
-from seawall.drift.gather import Facts, gather
+from seawall.drift.gather import Facts, gather, version
 from seawall.findings import Finding
 from seawall.places import Places, write_private
 from seawall.problem import Problem
@@ -36,6 +36,8 @@ class Baseline:
     droplet: str
     taken: str
     facts: Facts
+    by: str = ""
+    """Which script gathered it: what another one told can't be compared."""
 
     def document(self) -> dict[str, Any]:
         return {"schema_version": SCHEMA_VERSION, **vars(self)}
@@ -161,7 +163,9 @@ def renew(session: Session, names: Iterable[str], earlier: Mapping[str, Facts | 
         write(
             session.where,
             session.stack.name,
-            Baseline(name, ways[name].alias, datetime.now(UTC).isoformat(timespec="seconds"), kept),
+            Baseline(
+                name, ways[name].alias, datetime.now(UTC).isoformat(timespec="seconds"), kept, version()
+            ),
         )
         if not _own(old, ways[name]):
             write_logs(session.where, session.stack.name, name, told["logs"])
@@ -169,7 +173,7 @@ def renew(session: Session, names: Iterable[str], earlier: Mapping[str, Facts | 
 
 
 def _own(kept: Baseline | None, way: Route) -> bool:
-    return kept is not None and kept.droplet == way.alias
+    return kept is not None and kept.droplet == way.alias and kept.by == version()
 
 
 def _outputs(session: Session) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from seawall.connection import Route, Unreachable
 from seawall.drift import baseline, check
 from seawall.drift.baseline import Baseline
 from seawall.drift.difference import Difference, unasked
-from seawall.drift.gather import Facts, gather
+from seawall.drift.gather import Facts, gather, version
 from seawall.drift.run import Look
 from seawall.findings import Subject
 from seawall.problem import Problem
@@ -125,8 +125,14 @@ def quick(host: Route, left: Baseline) -> list[Difference]:
 
 
 def judged(name: str, left: Baseline | None, way: Route, now: Facts) -> list[Difference]:
-    if left is None or left.droplet != way.alias:
-        why = "it was never hardened from here" if left is None else f"the baseline is of {left.droplet}"
+    if left is None or left.droplet != way.alias or left.by != version():
+        why = (
+            "it was never hardened from here"
+            if left is None
+            else f"the baseline is of {left.droplet}"
+            if left.droplet != way.alias
+            else "another version of Seawall took the baseline"
+        )
         return [
             _unasked(name, f"There is nothing to compare it with: {why}.", f"`seawall harden --host {name}`.")
         ]
