@@ -78,7 +78,7 @@ def _findings(session: Session, verify: bool) -> tuple[list[Finding], dict[str, 
         outcome = check_controls(session, [])
         return outcome.findings, {"verify.log": session.where.logs / "verify.log"}
     # Their names are times: the last is the latest. One of few hosts is no verification of a stack, and shows as such.
-    reports = sorted(session.where.findings.glob("*.jsonl"))
+    reports = sorted(session.where.findings.glob("[0-9]*.jsonl"))
     if not reports:
         raise Problem("No verification was ever made here; run `seawall verify`, or leave --no-verify out.")
     return findings.read(reports[-1]), {}

@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pypdf
+
 from seawall.evidence.manifest import walk
 
 LARGEST = 64 * 2**20
@@ -132,7 +134,7 @@ def search(place: str, content: bytes, secrets: Mapping[str, str]) -> Iterator[H
 
 
 def _views(place: str, content: bytes) -> Iterator[tuple[str, bytes]]:
-    """The file itself, and what is packed in it: gzip, zip (so office documents too), a PDF's deflated streams."""
+    """The file itself, and what is packed in it: gzip, zip (so office documents too), a PDF's pages."""
     yield place, content
     if content[:2] == b"\x1f\x8b":
         with suppress(OSError, EOFError, zlib.error):
@@ -143,11 +145,25 @@ def _views(place: str, content: bytes) -> Iterator[tuple[str, bytes]]:
             for member in archive.infolist():
                 yield f"{place}!{member.filename}", archive.open(member).read(LARGEST)
     elif content[:5] == b"%PDF-":
+        yield from _pdf(place, content)
+
+
+def _pdf(place: str, content: bytes) -> Iterator[tuple[str, bytes]]:
+    """A PDF's words, page by page. One that cannot be read as one shows its streams instead: better a false alarm,
+    which numbers of glyphs and places on the page readily are, than nothing."""
+    try:
+        pages = [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(content)).pages]
+        if not pages:
+            raise ValueError("it has no page")
+    except Exception:  # whatever a broken or encrypted file does to the reader
         for number, stream in enumerate(
             re.finditer(rb"stream\r?\n(.*?)endstream", content, re.DOTALL), start=1
         ):
             with suppress(zlib.error):
                 yield f"{place}!stream {number}", zlib.decompressobj().decompress(stream[1], LARGEST)
+        return
+    for number, words in enumerate(pages, start=1):
+        yield f"{place}!page {number}", words.encode()
 
 
 def secret_values(named: Mapping[str, str]) -> dict[str, str]:

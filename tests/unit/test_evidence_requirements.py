@@ -12,7 +12,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from seawall.evidence import catalogue
+from seawall.evidence import catalogue, scan
 from seawall.evidence.attestations import Attestations, ImportedReport, Statement
 from seawall.evidence.catalogue import Standing
 from seawall.evidence.hosts import HostFacts, Package, User
@@ -36,7 +36,7 @@ def statement(number: str, made: date = date(2026, 6, 1), expires: date = date(2
     )
 
 
-def scan(passed: bool) -> ImportedReport:
+def scanned(passed: bool) -> ImportedReport:
     return ImportedReport.model_validate(
         {
             "id": "scan",
@@ -98,8 +98,8 @@ def test_an_expired_statement_counts_as_missing():
 
 
 def test_a_report_that_did_not_pass_is_a_failure():
-    assert standing("11.3.2", reports=[scan(True)]) is Standing.ATTESTED
-    assert standing("11.3.2", reports=[scan(False)]) is Standing.FAIL
+    assert standing("11.3.2", reports=[scanned(True)]) is Standing.ATTESTED
+    assert standing("11.3.2", reports=[scanned(False)]) is Standing.FAIL
     assert standing("11.3.2") is Standing.MISSING
 
 
@@ -214,7 +214,13 @@ def test_every_requirement_has_its_row(page):
 
 def test_the_pdf_is_one_and_holds_no_details(tmp_path):
     report.pdf(report.render(report.material(whole()), printed=True), tmp_path / "report.pdf", whole())
-    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF-")
+    held = (tmp_path / "report.pdf").read_bytes()
+    assert held.startswith(b"%PDF-")
+    found = [
+        hit.place for hit in scan.search("report.pdf", held, {"a word": "What may talk to what is defined"})
+    ]
+    assert len(found) == 1  # its words are searched, and its glyphs' numbers are no card numbers
+    assert found[0].startswith("report.pdf!page ")
 
 
 def test_lists_are_files_that_no_spreadsheet_runs(tmp_path):

@@ -6,6 +6,7 @@ the HTML and in ``findings.jsonl``.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -150,6 +151,9 @@ def render(held: dict[str, Any], *, printed: bool) -> str:
 def pdf(html: str, path: Path, context: Context) -> None:
     """Typeset by WeasyPrint, which fetches nothing: everything is in the page."""
     from weasyprint import HTML
+
+    # It warns of each style for screens that paper has no use for.
+    logging.getLogger("weasyprint").setLevel(logging.ERROR)
 
     def refuse(url: str, *_: Any, **__: Any) -> Any:
         raise ValueError(f"the report asks for {url}")
