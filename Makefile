@@ -14,14 +14,14 @@ define stage
 	|| { echo "== $(1): FAILED after $$((SECONDS - start)) s"; exit 1; }
 endef
 
-.PHONY: help setup up down test lint unit lab e2e bench soak lock
+.PHONY: help setup up down test lint unit judges lab e2e bench soak lock
 help:
 	@echo "make up      an empty machine → hardened, verified droplets behind a TLS load balancer"
 	@echo "make down    nothing of it left, proven"
 	@echo "make test    lint, unit, lab and end-to-end tests, on a lab of their own"
 	@echo "make bench   what each phase costs, against docs/benchmarks.md"
 	@echo "make soak    what takes longer than a coffee"
-	@echo "make lock    resolve requirements.in into requirements.txt"
+	@echo "make lock    resolve requirements.in into requirements.txt, and the judges' own"
 
 setup: $(READY)
 
@@ -43,13 +43,27 @@ up: $(READY)
 down: $(READY)
 	@$(VENV)/bin/seawall down
 
-test: lint unit lab e2e
+test: lint unit judges lab e2e
 
 lint: $(READY)
 	$(call stage,lint,$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy)
 
 unit: $(READY)
 	$(call stage,unit,$(PYTEST) tests/unit)
+
+judges: $(READY) .venv-judges/.ready .venv-oscal/.ready
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+		|| echo "seawall: no chromium here, and it can't be installed: its tests will say that they skip"
+	$(call stage,judges,$(PYTEST) tests/judges)
+
+.venv-judges/.ready: tests/judges/requirements.txt
+.venv-oscal/.ready: tests/judges/requirements-oscal.txt
+.venv-judges/.ready .venv-oscal/.ready: | $(READY)
+	@echo "seawall: installing judges into $(@D)"
+	@[ -x $(@D)/bin/python ] || $(VENV)/bin/python -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 lab: $(READY)
 	$(call stage,setup,$(VENV)/bin/seawall setup)
@@ -68,3 +82,6 @@ soak: $(READY)
 lock: $(READY)
 	@$(VENV)/bin/uv pip compile requirements.in --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --quiet --output-file requirements.txt
+	@for name in requirements requirements-oscal; do \
+		$(VENV)/bin/uv pip compile tests/judges/$$name.in --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --quiet --output-file tests/judges/$$name.txt; done

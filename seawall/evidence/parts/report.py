@@ -26,12 +26,12 @@ from seawall.findings import Finding, Severity, Status, ordered
 TEMPLATES = Path(__file__).parents[1] / "templates"
 COLOURS = {
     Standing.FAIL: "#c0362c",
-    Standing.MISSING: "#b7791f",
+    Standing.MISSING: "#8a5a0f",
     Standing.WAIVED: "#7a5ea8",
     Standing.ATTESTED: "#2b6cb0",
-    Standing.INHERITED: "#4a7a8c",
-    Standing.PASS: "#2f855a",
-    Standing.NOT_OWED: "#8a94a0",
+    Standing.INHERITED: "#356577",
+    Standing.PASS: "#236b43",
+    Standing.NOT_OWED: "#5f6873",
 }
 PRINTED_ROWS = 25
 """A list's rows in the PDF; the whole is in its CSV file."""
