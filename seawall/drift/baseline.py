@@ -8,6 +8,7 @@ as the last `seawall up` verified them.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -26,6 +27,8 @@ from seawall.session import Session
 
 SCHEMA_VERSION = 1
 AT_ONCE = 16
+READER = "seawall-drift"
+"""The account of a watch (roles/accounts, ``accounts_reader``), bound on every host to the gathering script."""
 
 
 @dataclass(frozen=True)
@@ -90,19 +93,22 @@ def write_reference(where: Places, stack: str, found: Iterable[Finding]) -> None
 
 
 def routes(session: Session, outputs: Mapping[str, Any], names: Iterable[str] = ()) -> dict[str, Route]:
-    """The way to each droplet, or to those ``names``."""
+    """The way to each droplet, or to those ``names``: as administrator, or as the account that can only gather, if
+    ``SEAWALL_DRIFT_KEY`` names its private key's file (``SEAWALL_DRIFT_USER``: its name, ``seawall-drift``)."""
     there = hosts.hosts(outputs)
     wanted = [hosts.named(there, name) for name in names] or list(there.values())
     where = session.where
+    reader = os.environ.get("SEAWALL_DRIFT_KEY")
+    key = Path(reader) if reader else where.ssh_key if where.ssh_key.exists() else None
     return {
         host.name: Route(
             name=host.name,
             address=host.address,
             port=host.port,
-            user=host.user,
+            user=os.environ.get("SEAWALL_DRIFT_USER", READER) if reader else host.user,
             alias=host.alias,
             known_hosts=where.known_hosts,
-            key=where.ssh_key if where.ssh_key.exists() else None,
+            key=key,
         )
         for host in wanted
     }

@@ -61,15 +61,15 @@ def test_everybody_can_read_the_report(seen: dict) -> None:
 
 def test_trestle_takes_the_oscal_documents(tmp_path: Path) -> None:
     oscal.write(whole(), tmp_path)
-    assert judge(TRESTLE, HERE / "oscal.py", tmp_path / "oscal").startswith("2 observations")
+    assert judge(TRESTLE, HERE / "oscal.py", tmp_path).startswith("2 observations")
 
 
 def test_trestle_refuses_a_document_that_is_none(tmp_path: Path) -> None:
     """The judge judges: one field of the wrong kind, and it says no."""
     oscal.write(whole(), tmp_path)
-    path = tmp_path / "oscal" / "assessment-results.json"
+    path = tmp_path / "assessment-results.json"
     held = json.loads(path.read_text())
     held["assessment-results"]["results"][0]["observations"][0]["methods"] = "TEST"
     path.write_text(json.dumps(held))
     with pytest.raises(AssertionError):
-        judge(TRESTLE, HERE / "oscal.py", tmp_path / "oscal")
+        judge(TRESTLE, HERE / "oscal.py", tmp_path)

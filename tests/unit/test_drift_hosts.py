@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from seawall.connection import Route, Unreachable
-from seawall.drift import check
+from seawall.drift import baseline, check
 from seawall.drift.baseline import Baseline
 from seawall.drift.controls import turned
 from seawall.drift.gather import understood
 from seawall.drift.hosts import compare, judged, logs, renewed
 from seawall.findings import By, Finding
+from seawall.places import Places
 
 WAY = Route("app-1", "203.0.113.1", 2222, "ops", "app-1.7", Path("known_hosts"))
 
@@ -215,3 +217,20 @@ def finding(status):
 def test_controls_that_turned(before, now, statuses):
     found = turned([finding(before)] if before else [], [finding(now)])
     assert [each.status for each in found] == statuses
+
+
+def test_a_watch_logs_in_with_its_own_account(tmp_path, monkeypatch):
+    where = Places(tmp_path)
+    where.ssh_key.parent.mkdir()
+    where.ssh_key.touch()
+    session = SimpleNamespace(where=where)
+    outputs = {
+        "ssh_port": 2222,
+        "admin_user": "ops",
+        "droplets": {"app-1": {"public_ip": "203.0.113.1", "id": 7, "tier": "app"}},
+    }
+    mine = baseline.routes(session, outputs)["app-1"]
+    assert (mine.user, mine.key) == ("ops", where.ssh_key)
+    monkeypatch.setenv("SEAWALL_DRIFT_KEY", "/run/credentials/key")
+    bound = baseline.routes(session, outputs)["app-1"]
+    assert (bound.user, bound.key, bound.alias) == ("seawall-drift", Path("/run/credentials/key"), mine.alias)

@@ -1,4 +1,4 @@
-"""``oscal/``: the results and the catalogue they speak of, in OSCAL 1.1.3 (NIST), for tools that take it.
+"""``assessment-results.json`` and ``catalog.json``: results, and the catalogue they speak of, in OSCAL 1.1.3 (NIST).
 
 The catalogue holds ids and our own words, never the standard's sentences. Ids are derived, so that the same material
 gives the same document.
@@ -23,9 +23,8 @@ MET = {Standing.PASS, Standing.ATTESTED, Standing.INHERITED}
 
 
 def write(context: Context, folder: Path) -> None:
-    (folder / "oscal").mkdir()
     for name, made in (("catalog.json", catalog(context)), ("assessment-results.json", results(context))):
-        (folder / "oscal" / name).write_text(json.dumps(made, indent=1, sort_keys=True) + "\n")
+        (folder / name).write_text(json.dumps(made, indent=1, sort_keys=True) + "\n")
 
 
 def _id(context: Context, *names: str) -> str:
@@ -129,7 +128,7 @@ def _observation(context: Context, finding: Finding) -> dict[str, Any]:
                 "title": subject.name,
             }
         ],
-        "relevant-evidence": [{"href": "../findings.jsonl", "description": f"finding {finding.id}"}],
+        "relevant-evidence": [{"href": "findings.jsonl", "description": f"finding {finding.id}"}],
     }
 
 
