@@ -36,7 +36,8 @@ def as_root(world, lines: dict[str, list[str]]) -> None:
     """What each host's root types, the hosts side by side."""
 
     def one(host: str) -> None:
-        typed = world.ssh(host, "sudo", "sh", "-ec", _shell_quoted("\n".join(lines[host])))
+        # By its path: one of the seeds is another sudo that comes first.
+        typed = world.ssh(host, "/usr/bin/sudo", "sh", "-ec", _shell_quoted("\n".join(lines[host])))
         assert typed.returncode == 0, f"{host}: {typed.stderr}"
 
     with ThreadPoolExecutor() as pool:
