@@ -25,6 +25,7 @@ help:
 
 setup: $(READY)
 
+# The locks are whole, so nothing is resolved: pip would look for newer ones of what is needed with an extra, and refuse.
 $(READY): requirements.txt pyproject.toml
 	@[ -n "$(PYTHON)" ] \
 		|| { echo "seawall: Python 3.11 or newer is needed and was not found; install python3 and python3-venv, or name one: make PYTHON=/path/to/python3"; exit 1; }
@@ -33,7 +34,7 @@ $(READY): requirements.txt pyproject.toml
 		|| { echo "seawall: this Python has no venv module; install it with: apt-get install python3-venv"; exit 1; }
 	@echo "seawall: installing Python packages into $(VENV) (about a minute the first time)"
 	@[ -x $(VENV)/bin/python ] || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -62,7 +63,7 @@ judges: $(READY) .venv-judges/.ready .venv-oscal/.ready
 .venv-judges/.ready .venv-oscal/.ready: | $(READY)
 	@echo "seawall: installing judges into $(@D)"
 	@[ -x $(@D)/bin/python ] || $(VENV)/bin/python -m venv $(@D)
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
 	@touch $@
 
 lab: $(READY)
