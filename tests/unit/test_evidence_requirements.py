@@ -16,7 +16,7 @@ from seawall.evidence import catalogue, scan
 from seawall.evidence.attestations import Attestations, ImportedReport, Statement
 from seawall.evidence.catalogue import Standing
 from seawall.evidence.hosts import HostFacts, Package, User
-from seawall.evidence.lists import LISTS
+from seawall.evidence.lists import LISTS, logs
 from seawall.evidence.parts import lists, oscal, report, requirements, software
 from seawall.evidence.profile import Channel, Profile
 from tests.unit.evidence_support import context, finding
@@ -257,3 +257,12 @@ def test_oscal_names_each_requirement_that_is_owed_and_is_the_same_each_time():
     }
     assert set(states) <= catalogued
     assert all(re.fullmatch(r"pci-[\d.]+", each) for each in catalogued)
+
+
+def test_the_list_of_logs_says_which_were_altered_and_when_nobody_looked():
+    assert "Nobody compared the logs" in logs.table(whole()).note
+    looked = {
+        "differences": [{"layer": "hosts", "subject": {"name": "logs-1"}, "what": "log /var/log/remote/a"}]
+    }
+    assert "logs-1 /var/log/remote/a was altered." in logs.table(whole(drift=looked)).note
+    assert "before: none was altered." in logs.table(whole(drift={"differences": []})).note
