@@ -29,9 +29,9 @@ import policy.rules  # noqa: E402, F401
 from policy import program  # noqa: E402
 from policy.cloud import Cloud, Flow  # noqa: E402
 from policy.rule import POLICIES, Policy  # noqa: E402
-from policy.waivers import read, reason  # noqa: E402
+from seawall.findings import accepted, own_waivers  # noqa: E402
 
-WAIVERS = read(CHECKOUT)
+WAIVERS = own_waivers()
 STACK = "pulumi:pulumi:Stack"
 
 
@@ -49,7 +49,7 @@ def whole(args: StackValidationArgs) -> Cloud:
 def report(rule: Policy, cloud: Cloud, violation: Callable[[str, str | None], None]) -> None:
     """What is wrong and nobody answers for. The engine has no word for a waived one, so that is told nowhere here."""
     for subject, said in rule.complaints(cloud):
-        if not reason(WAIVERS, rule.id, subject.name, cloud.at.date()):
+        if not accepted(WAIVERS, rule.id, subject.name, cloud.at.date()):
             violation(f"{subject.name}: {said}. {rule.remedy}", subject.urn or None)
 
 

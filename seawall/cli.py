@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn, Protocol
 
 import typer
 from typer.exceptions import TyperException
@@ -41,6 +41,23 @@ def _print(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=2, sort_keys=True) + "\n")
 
 
+class Result(Protocol):
+    """What a command came to: a document, the same for a person, and the exit code."""
+
+    @property
+    def code(self) -> int: ...
+    def document(self) -> Any: ...
+    def text(self) -> str: ...
+
+
+def _end(result: Result, as_json: bool) -> NoReturn:
+    if as_json:
+        _print(result.document())
+    else:
+        typer.echo(result.text())
+    raise typer.Exit(result.code)
+
+
 @app.command()
 def up(
     stack: StackName = LAB,
@@ -52,11 +69,7 @@ def up(
     session = Session.open(stack)
     with only_one(session.where, "up"):
         result = bring_up(session)
-    if as_json:
-        _print(result.document())
-    else:
-        typer.echo(result.text())
-    raise typer.Exit(result.code)
+    _end(result, as_json)
 
 
 @app.command()
@@ -134,11 +147,7 @@ def verify(
     session = Session.open(stack)
     session.standing()
     outcome = check_controls(session, host or [])
-    if as_json:
-        _print(outcome.document())
-    else:
-        typer.echo(outcome.text())
-    raise typer.Exit(outcome.code)
+    _end(outcome, as_json)
 
 
 drift_app = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
@@ -261,11 +270,7 @@ def evidence(
     from seawall.evidence import command
 
     made = command.make(Session.open(stack), output, kept, verify=verify_first)
-    if as_json:
-        _print(made.document())
-    else:
-        typer.echo(made.text())
-    raise typer.Exit(made.code)
+    _end(made, as_json)
 
 
 @evidence_app.command("verify")
@@ -284,11 +289,7 @@ def evidence_verify(
     from seawall.evidence import command
 
     verdict = command.verify(bundle, key, allowed, kept)
-    if as_json:
-        _print(verdict.document())
-    else:
-        typer.echo(verdict.text())
-    raise typer.Exit(verdict.code)
+    _end(verdict, as_json)
 
 
 @evidence_app.command("list")
@@ -304,11 +305,7 @@ def evidence_list(
     from seawall.evidence import command
 
     found = command.listed(places(), output, kept, prune=prune)
-    if as_json:
-        _print(found.document())
-    else:
-        typer.echo(found.text())
-    raise typer.Exit(found.code)
+    _end(found, as_json)
 
 
 @evidence_app.command("push")
@@ -363,11 +360,7 @@ def audit(
     outcome = room.audit(Session.open(stack))
     if as_sarif:
         room.write_sarif(as_sarif, outcome.findings)
-    if as_json:
-        _print(outcome.document())
-    else:
-        typer.echo(outcome.text())
-    raise typer.Exit(outcome.code)
+    _end(outcome, as_json)
 
 
 @app.command()
@@ -436,11 +429,7 @@ def audit_payment_system(
         known_hosts=known_hosts.expanduser(),
         serves=serves or (),
     )
-    if as_json:
-        _print(outcome.document())
-    else:
-        typer.echo(outcome.text())
-    raise typer.Exit(outcome.code)
+    _end(outcome, as_json)
 
 
 @app.command()

@@ -11,6 +11,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from lab.engine import choose
 from lab.instance import own_name
@@ -34,6 +37,11 @@ class Stack:
     def settings(self) -> Path:
         """The stack's settings, where Pulumi looks for them."""
         return CHECKOUT / f"Pulumi.{self.name}.yaml"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the settings say, as written; to judge it is the program's affair."""
+        return (yaml.safe_load(self.settings.read_text()) or {}).get("config") or {}
 
 
 def stack_environment(stack: Stack, where: Places, lab: Mapping[str, str] | None) -> dict[str, str]:

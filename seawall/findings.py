@@ -251,8 +251,26 @@ class Waiver(_Value):
             raise ValueError(f"expires on {self.expiry}, before it starts on {self.start}")
         return self
 
+    def in_force(self, today: date) -> bool:
+        return self.start <= today <= self.expiry
+
     def covers(self, control: str, subject: str) -> bool:
         return control == self.control and any(fnmatch.fnmatchcase(subject, name) for name in self.subjects)
+
+    def sentence(self) -> str:
+        return f"{self.reason} (waived by {self.approver} until {self.expiry})"
+
+
+def own_waivers() -> list[Waiver]:
+    """The checkout's waivers; none where there is no file."""
+    path = CHECKOUT / "waivers.yml"
+    return read_waivers(path) if path.exists() else []
+
+
+def accepted(waivers: Iterable[Waiver], control: str, subject: str, today: date) -> str:
+    """Why a failure is accepted today; empty where it isn't. A lapsed waiver accepts nothing."""
+    counting = (each for each in waivers if each.covers(control, subject) and each.in_force(today))
+    return next((each.sentence() for each in counting), "")
 
 
 def read_waivers(path: Path) -> list[Waiver]:
@@ -281,9 +299,8 @@ def waive(finding: Finding, waivers: Iterable[Waiver]) -> Finding:
     for waiver in waivers:
         if not waiver.covers(finding.control, finding.subject.name):
             continue
-        if waiver.start <= today <= waiver.expiry:
-            reason = f"{waiver.reason} (waived by {waiver.approver} until {waiver.expiry})"
-            return finding.model_copy(update={"status": Status.WAIVED, "reason": reason})
+        if waiver.in_force(today):
+            return finding.model_copy(update={"status": Status.WAIVED, "reason": waiver.sentence()})
         lapsed = waiver
     if lapsed is None:
         return finding

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from lab.instance import own_name
 from seawall import prepare
 from seawall.playbook import Recap, play
@@ -183,8 +181,7 @@ def _start_lab(session: Session) -> None:
         prepare.secrets_and_login(session.where)
         session.lab = control.start(own_name(), session.where.token)
         prepare.settings(session.stack, session.lab)
-        settings = yaml.safe_load(session.stack.settings.read_text())["config"]
-        prepare.site_certificate(session.where, settings["seawall:domain"])
+        prepare.site_certificate(session.where, session.stack.config["seawall:domain"])
         phase.done(f"instance {session.lab['instance']}, API at {session.lab['api']}")
 
 

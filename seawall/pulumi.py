@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from seawall import cloud
 from seawall.environment import Stack
 from seawall.places import CHECKOUT, Places, write_private
@@ -140,7 +138,7 @@ class Engine:
     def up(self, phase: Phase) -> Outcome:
         """`pulumi up`: preview first, so that what settings or policies refuse is refused before anything changes."""
         pack = ["--policy-pack", "policy"]
-        if _advisory(self.stack.settings):
+        if self.stack.config.get("seawall:policies") == "advisory":
             pack += ["--policy-pack-config", "policy/advisory.json"]
         return self._change("up", ["--suppress-outputs", *pack], phase)
 
@@ -170,12 +168,6 @@ class Engine:
             refused = SETTINGS_MARK in message or violations(ended.lines)
             raise Problem(message, code=USAGE if refused else UNABLE)
         return Outcome(counts(ended.lines))
-
-
-def _advisory(settings: Path) -> bool:
-    """Whether the stack's settings let the policy pack's rules only tell."""
-    config = (yaml.safe_load(settings.read_text()) or {}).get("config") or {}
-    return config.get("seawall:policies") == "advisory"
 
 
 def forget_salt(settings: Path) -> None:

@@ -11,8 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
-
 from seawall import cloud
 from seawall.problem import Problem
 
@@ -114,11 +112,9 @@ def last_action(environment: Mapping[str, str]) -> Callable[[str], str]:
     def ask(droplet: str) -> str:
         try:
             with cloud.client(environment) as api:
-                answer = api.get(f"/v2/droplets/{droplet}/actions", params={"per_page": 1})
-                answer.raise_for_status()
-                latest = answer.json()["actions"][0]
+                latest = cloud.one(api, f"/v2/droplets/{droplet}/actions?per_page=1")["actions"][0]
                 return f"{latest['type']} at {latest['started_at']}"
-        except (Problem, httpx.HTTPError, LookupError, TypeError, ValueError):
+        except (Problem, LookupError, TypeError, ValueError):
             return ""
 
     return ask

@@ -19,8 +19,7 @@ from seawall.problem import USAGE, Problem
 def settings_of(stack: Stack) -> Drift:
     """``seawall:drift`` of the stack's settings; all defaults where it has none."""
     try:
-        config = (yaml.safe_load(stack.settings.read_text()) or {}).get("config") or {}
-        return Drift.model_validate(config.get("seawall:drift") or {})
+        return Drift.model_validate(stack.config.get("seawall:drift") or {})
     except FileNotFoundError:
         return Drift()
     except (OSError, yaml.YAMLError, ValidationError, AttributeError) as error:

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from seawall.places import CHECKOUT
 from seawall.problem import USAGE, Problem
 
 PciId = Annotated[str, Field(pattern=r"^pci-\d{1,2}(\.\d+)+$")]
@@ -141,6 +142,12 @@ def attached_name(entry: Statement | ImportedReport) -> str:
     """The file's name in the bundle's ``attached/``: its id, and its suffix where that is a plain one."""
     suffix = entry.source.suffix.lower() if entry.source else ""
     return entry.id + (suffix if re.fullmatch(r"\.[a-z0-9]{1,8}", suffix) else "")
+
+
+def own() -> Attestations:
+    """The checkout's; nothing attested where there is no file."""
+    path = CHECKOUT / "attestations.yml"
+    return read(path) if path.exists() else Attestations()
 
 
 def read(path: Path) -> Attestations:

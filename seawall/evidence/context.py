@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from seawall.controls import Control
 from seawall.evidence.attestations import Attestations
+from seawall.evidence.catalogue import Row, rows
 from seawall.evidence.hosts import HostFacts
 from seawall.evidence.profile import Profile
 from seawall.findings import Finding, Status, Waiver
@@ -79,6 +81,11 @@ class Context:
     """What tools printed, whole (``verify.log``): file name → where it lies now."""
     notes: tuple[str, ...] = ()
     """What could not be gathered and why, a sentence each; any makes the bundle incomplete."""
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """Every requirement as it stands; several parts ask."""
+        return rows(self.findings, self.attestations, self.profile, self.at.date())
 
     @property
     def lacking(self) -> list[str]:

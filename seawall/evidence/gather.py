@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from seawall import __version__, findings
+from seawall import __version__, findings, inventory
 from seawall.evidence import attestations, hosts, profile
 from seawall.evidence.context import Change, Context, Signer
 from seawall.evidence.manifest import Manifest
@@ -42,20 +42,17 @@ def gather(
         if f.unreachable
     ]
     since = before.time if before else at - timedelta(days=CHANGES_DAYS)
-    waivers, settings, said = (
-        CHECKOUT / name for name in ("waivers.yml", "evidence.yml", "attestations.yml")
-    )
     return Context(
         stack=session.stack.name,
         at=at,
         outputs=outputs,
         findings=tuple(found),
         controls=declared(),
-        waivers=tuple(findings.read_waivers(waivers)) if waivers.exists() else (),
+        waivers=tuple(findings.own_waivers()),
         hosts=facts,
         **_drift(session, look=verify),
-        attestations=attestations.read(said) if said.exists() else attestations.Attestations(),
-        profile=profile.read(settings) if settings.exists() else None,
+        attestations=attestations.own(),
+        profile=profile.own(),
         changes=tuple(sorted([*_git(since), *_pulumi(session, since)], key=lambda change: change.at)),
         previous=before.model_dump(mode="json") if before else None,
         tools=tools(),
@@ -85,22 +82,8 @@ def _findings(session: Session, verify: bool) -> tuple[list[Finding], dict[str, 
 
 
 def _hosts(session: Session, phase: Phase) -> dict[str, hosts.HostFacts]:
-    listed = subprocess.run(
-        ["ansible-inventory", "--list"],
-        cwd=CHECKOUT,
-        env=session.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if listed.returncode:
-        raise Problem(f"The inventory could not be read: {' '.join(listed.stderr.split())}")
-    held = json.loads(listed.stdout, object_hook=_plain)
+    held = inventory.listed(environment=session.environment)
     return hosts.gather(held.get("_meta", {}).get("hostvars", {}), phase.now)
-
-
-def _plain(held: dict) -> dict | str:
-    return held["__ansible_unsafe"] if held.keys() == {"__ansible_unsafe"} else held
 
 
 def _drift(session: Session, look: bool) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from seawall.places import CHECKOUT
 from seawall.problem import USAGE, Problem
 
 
@@ -132,6 +133,12 @@ class _Settings(BaseModel):
     channel: Channel
     yearly_transactions: int = Field(ge=0, strict=True)
     stores_account_data: bool = Field(strict=True)
+
+
+def own() -> Profile | None:
+    """The checkout's; None where evidence.yml doesn't say."""
+    path = CHECKOUT / "evidence.yml"
+    return read(path) if path.exists() else None
 
 
 def read(path: Path) -> Profile:

@@ -8,7 +8,7 @@ from seawall import findings
 from seawall.evidence import attestations, profile
 from seawall.evidence.catalogue import Row, rows
 from seawall.findings import Finding
-from seawall.places import CHECKOUT, Places
+from seawall.places import Places
 
 
 def latest(where: Places) -> list[Finding]:
@@ -21,10 +21,4 @@ def latest(where: Places) -> list[Finding]:
 
 def standing(found: list[Finding]) -> list[Row]:
     """Every requirement as it stands now."""
-    said, settings = CHECKOUT / "attestations.yml", CHECKOUT / "evidence.yml"
-    return rows(
-        found,
-        attestations.read(said) if said.exists() else attestations.Attestations(),
-        profile.read(settings) if settings.exists() else None,
-        datetime.now(UTC).date(),
-    )
+    return rows(found, attestations.own(), profile.own(), datetime.now(UTC).date())

@@ -5,8 +5,6 @@ By hand, after ``eval "$(seawall env)"``: ``pytest tests/controls``, ``pytest te
 
 from __future__ import annotations
 
-import json
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 from paramiko import SSHException
 
 from seawall import findings
+from seawall import inventory as inventories
 from seawall.connection import Unreachable, connect, routes
 from seawall.controls import Control, Deviation, begin, looks, not_applicable
 from seawall.facts import Machine
@@ -59,19 +58,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def inventory(config: pytest.Config) -> dict:
     """The inventory as Ansible lists it."""
     if path := config.getoption("--hosts-file"):
-        return json.loads(path.read_text(), object_hook=_plain)
-    source = ["-i", config.getoption("--inventory")] if config.getoption("--inventory") else []
-    listed = subprocess.run(
-        ["ansible-inventory", *source, "--list"], cwd=CHECKOUT, capture_output=True, text=True, check=False
-    )
-    if listed.returncode:
-        raise Problem(f"The inventory could not be read: {' '.join(listed.stderr.split())}")
-    return json.loads(listed.stdout, object_hook=_plain)
-
-
-def _plain(held: dict) -> dict | str:
-    """Ansible lists what an inventory plugin said as ``{"__ansible_unsafe": text}``: text never to be templated."""
-    return held["__ansible_unsafe"] if held.keys() == {"__ansible_unsafe"} else held
+        return inventories.read(path.read_text())
+    source = config.getoption("--inventory")
+    return inventories.listed(["-i", source] if source else [])
 
 
 def machines(config: pytest.Config) -> dict[str, Machine]:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import policy.rules  # noqa: F401
-from policy import live, program, waivers
+from policy import live, program
 from policy.cloud import Account, Certificate, Cloud, Domain, Flow, Key, Port, Subject
 from policy.rule import POLICIES
-from seawall.findings import Waiver
+from seawall.findings import Waiver, accepted
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 FIREWALL, DROPLET = "digitalocean:index/firewall:Firewall", "digitalocean:index/droplet:Droplet"
@@ -296,6 +296,6 @@ def test_a_waiver_counts_for_its_time_only() -> None:
             "expiry": "2026-06-30",
         }
     )
-    assert waivers.reason([waiver], "droplet-backups", "app-1", date(2026, 6, 30))
-    assert not waivers.reason([waiver], "droplet-backups", "app-1", date(2026, 7, 1))
-    assert not waivers.reason([waiver], "droplet-backups", "logs-1", date(2026, 6, 1))
+    assert accepted([waiver], "droplet-backups", "app-1", date(2026, 6, 30))
+    assert not accepted([waiver], "droplet-backups", "app-1", date(2026, 7, 1))
+    assert not accepted([waiver], "droplet-backups", "logs-1", date(2026, 6, 1))

@@ -17,11 +17,7 @@ def table(context: Context) -> Table:
             each.reason,
             each.start,
             each.expiry,
-            "in force"
-            if each.start <= today <= each.expiry
-            else "lapsed"
-            if each.expiry < today
-            else "not yet",
+            "in force" if each.in_force(today) else "lapsed" if each.expiry < today else "not yet",
         )
         for each in context.waivers
     ]

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from seawall.evidence.catalogue import Row, Standing, catalogue, rows
+from seawall.evidence.catalogue import Row, Standing, catalogue
 from seawall.evidence.context import Context
 from seawall.findings import Finding
 
@@ -61,7 +61,7 @@ def catalog(context: Context) -> dict[str, Any]:
 
 def results(context: Context) -> dict[str, Any]:
     """An observation for each finding, and for each requirement a finding that relates to its observations."""
-    standing = rows(context.findings, context.attestations, context.profile, context.at.date())
+    standing = context.rows
     plan = _id(context, "plan")
     owed = [each for each in standing if each.standing is not Standing.NOT_OWED]
     result: dict[str, Any] = {

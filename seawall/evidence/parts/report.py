@@ -18,7 +18,7 @@ import pygal
 from pygal.style import Style
 
 from seawall.drawing import network
-from seawall.evidence.catalogue import Row, Standing, catalogue, family, rows
+from seawall.evidence.catalogue import Row, Standing, catalogue, family
 from seawall.evidence.context import Context
 from seawall.evidence.lists import LISTS
 from seawall.findings import Finding, Severity, Status, ordered
@@ -45,7 +45,7 @@ def write(context: Context, folder: Path) -> None:
 
 def material(context: Context) -> dict[str, Any]:
     """What the template shows, worked out."""
-    standing = rows(context.findings, context.attestations, context.profile, context.at.date())
+    standing = context.rows
     families = [
         (number, title, family(mine), mine, Counter(each.standing for each in mine))
         for number, title in catalogue().families.items()

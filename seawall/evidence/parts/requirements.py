@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from seawall.evidence import table
-from seawall.evidence.catalogue import rows
 from seawall.evidence.context import Context
 
 
 def write(context: Context, folder: Path) -> None:
-    standing = rows(context.findings, context.attestations, context.profile, context.at.date())
+    standing = context.rows
     listed = table.table(
         "requirements",
         "Requirements",
