@@ -187,6 +187,8 @@ def _start_lab(session: Session) -> None:
 
 def take_down(session: Session) -> None:
     """Destroy through Pulumi; then, of the lab, remove and prove removed every trace on this machine."""
+    from seawall.drift import baseline
+
     progress = session.progress
     if session.lab or not session.stack.is_lab:
         try:
@@ -196,6 +198,8 @@ def take_down(session: Session) -> None:
             if not session.stack.is_lab:
                 raise
             progress.note(f"  {problem} The lab goes all the same, with everything in it.")
+    # What hardening left of droplets that are gone: a lab gives the same ids to the next ones.
+    shutil.rmtree(baseline.folder(session.where, session.stack.name), ignore_errors=True)
     if session.stack.is_lab:
         from lab import control
 
