@@ -174,64 +174,6 @@ MUTANTS = [
         "rsyslog-tls",
     ),
     edited(
-        "card numbers leave",
-        "/usr/local/lib/seawall/journal-relay",
-        "s/return RUN.sub(_run, text)/return text/",
-        "systemctl restart seawall-journal",
-        "relay-masks",
-    ),
-    edited(
-        "the relay was not told",
-        "/usr/local/lib/seawall/journal-relay",
-        "s/^BATCH = 128/BATCH = 64/",
-        "true",
-        "relay-current",
-        healed="systemctl restart seawall-journal",
-    ),
-    mutant(
-        "the relay is gone at the next boot",
-        "systemctl disable -q seawall-journal",
-        "systemctl enable -q seawall-journal",
-        "relay-running",
-    ),
-    edited(
-        "the relay may talk to anybody",
-        RELAY,
-        "/^IPAddress/d",
-        RELAY_AGAIN,
-        "relay-confined",
-    ),
-    mutant(
-        "rsyslog sends too",
-        "echo '*.* @@192.0.2.9:6514' > /etc/rsyslog.d/zz.conf; systemctl restart rsyslog",
-        "rm /etc/rsyslog.d/zz.conf; systemctl restart rsyslog",
-        "rsyslog-only-way",
-    ),
-    mutant(
-        "a forgotten certificate for logging",
-        "cp -p /etc/seawall/tls/rsyslog.pem /root; openssl req -x509 -key /etc/seawall/tls/rsyslog.key -subj /CN=a "
-        "-days 1 -out /etc/seawall/tls/rsyslog.pem 2>/dev/null; systemctl restart rsyslog seawall-journal",
-        "cat /root/rsyslog.pem > /etc/seawall/tls/rsyslog.pem; systemctl restart rsyslog seawall-journal",
-        "logs-certificate-lasting",
-        "logs-arrive",
-        "collector-proven",
-        "rsyslog-connected",
-    ),
-    edited(
-        "the journal is rate-limited",
-        JOURNALD,
-        "s/^RateLimit.*//",
-        "systemctl restart systemd-journald",
-        "journal-unlimited",
-    ),
-    edited(
-        "the journal has no bound",
-        JOURNALD,
-        "s/^SystemMaxUse.*//",
-        "systemctl restart systemd-journald",
-        "rsyslog-queue-bounded",
-    ),
-    edited(
         "a CBC suite",
         SITE,
         "s/ssl_ciphers /ssl_ciphers ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:/",
@@ -276,44 +218,6 @@ MUTANTS = [
         "touch /var/log/remote/$(hostname)/open.log; chmod 644 /var/log/remote/$(hostname)/open.log",
         "rm /var/log/remote/$(hostname)/open.log",
         "collector-files",
-        on="collectors",
-    ),
-    mutant(
-        "a file of the archive can be rewritten",
-        "chattr -a /var/log/remote/$(hostname)/sshd.log",
-        "chattr +a /var/log/remote/$(hostname)/sshd.log",
-        "collector-append-only",
-        on="collectors",
-    ),
-    mutant(
-        "a closed file was put there by hand",
-        "cd /var/log/remote/$(hostname); umask 027; echo no > x.log-20200101; chgrp adm x.log-20200101; "
-        "chattr +a x.log-20200101",
-        "cd /var/log/remote/$(hostname); chattr -a x.log-20200101; rm x.log-20200101",
-        "collector-chain",
-        on="collectors",
-    ),
-    mutant(
-        "files are not closed any more",
-        "systemctl stop seawall-archive.timer",
-        "systemctl start seawall-archive.timer",
-        "collector-closes-daily",
-        on="collectors",
-    ),
-    edited(
-        "senders are answered before their line is on file",
-        COLLECTOR,
-        's/queue.type="Direct"/queue.type="LinkedList"/',
-        "systemctl restart rsyslog",
-        "collector-acknowledges",
-        on="collectors",
-    ),
-    edited(
-        "anybody of the kit's may send",
-        COLLECTOR,
-        's/tls.permittedpeer=.*/tls.permittedpeer=["*"]/',
-        "systemctl restart rsyslog",
-        "collector-peers",
         on="collectors",
     ),
     mutant(
@@ -410,6 +314,106 @@ MUTANTS = [
     ),
 ]
 
+LOGS = [
+    edited(
+        "card numbers leave",
+        "/usr/local/lib/seawall/journal-relay",
+        "s/return RUN.sub(_run, text)/return text/",
+        "systemctl restart seawall-journal",
+        "relay-masks",
+    ),
+    edited(
+        "the relay was not told",
+        "/usr/local/lib/seawall/journal-relay",
+        "s/^BATCH = 128/BATCH = 64/",
+        "true",
+        "relay-current",
+        healed="systemctl restart seawall-journal",
+    ),
+    mutant(
+        "the relay is gone at the next boot",
+        "systemctl disable -q seawall-journal",
+        "systemctl enable -q seawall-journal",
+        "relay-running",
+    ),
+    edited(
+        "the relay may talk to anybody",
+        RELAY,
+        "/^IPAddress/d",
+        RELAY_AGAIN,
+        "relay-confined",
+    ),
+    mutant(
+        "rsyslog sends too",
+        "echo '*.* @@192.0.2.9:6514' > /etc/rsyslog.d/zz.conf; systemctl restart rsyslog",
+        "rm /etc/rsyslog.d/zz.conf; systemctl restart rsyslog",
+        "rsyslog-only-way",
+    ),
+    mutant(
+        "a forgotten certificate for logging",
+        "cp -p /etc/seawall/tls/rsyslog.pem /root; openssl req -x509 -key /etc/seawall/tls/rsyslog.key -subj /CN=a "
+        "-days 1 -out /etc/seawall/tls/rsyslog.pem 2>/dev/null; systemctl restart rsyslog seawall-journal",
+        "cat /root/rsyslog.pem > /etc/seawall/tls/rsyslog.pem; systemctl restart rsyslog seawall-journal",
+        "logs-certificate-lasting",
+        "logs-arrive",
+        "collector-proven",
+        "rsyslog-connected",
+    ),
+    edited(
+        "the journal is rate-limited",
+        JOURNALD,
+        "s/^RateLimit.*//",
+        "systemctl restart systemd-journald",
+        "journal-unlimited",
+    ),
+    edited(
+        "the journal has no bound",
+        JOURNALD,
+        "s/^SystemMaxUse.*//",
+        "systemctl restart systemd-journald",
+        "rsyslog-queue-bounded",
+    ),
+    mutant(
+        "a file of the archive can be rewritten",
+        "chattr -a /var/log/remote/$(hostname)/sshd.log",
+        "chattr +a /var/log/remote/$(hostname)/sshd.log",
+        "collector-append-only",
+        on="collectors",
+    ),
+    mutant(
+        "a closed file was put there by hand",
+        "cd /var/log/remote/$(hostname); umask 027; echo no > x.log-20200101; chgrp adm x.log-20200101; "
+        "chattr +a x.log-20200101",
+        "cd /var/log/remote/$(hostname); chattr -a x.log-20200101; rm x.log-20200101",
+        "collector-chain",
+        on="collectors",
+    ),
+    mutant(
+        "files are not closed any more",
+        "systemctl stop seawall-archive.timer",
+        "systemctl start seawall-archive.timer",
+        "collector-closes-daily",
+        on="collectors",
+    ),
+    edited(
+        "senders are answered before their line is on file",
+        COLLECTOR,
+        's/queue.type="Direct"/queue.type="LinkedList"/',
+        "systemctl restart rsyslog",
+        "collector-acknowledges",
+        on="collectors",
+    ),
+    edited(
+        "anybody of the kit's may send",
+        COLLECTOR,
+        's/tls.permittedpeer=.*/tls.permittedpeer=["*"]/',
+        "systemctl restart rsyslog",
+        "collector-peers",
+        on="collectors",
+    ),
+]
+"""Of the log roles; in `make soak` only."""
+
 EVERY_MUTANT = bool(os.environ.get("SEAWALL_SOAK"))
 """Every second mutant in each run of the tests; all of them where there is time (`make soak`)."""
 
@@ -503,7 +507,9 @@ def whole(hardened: Hardened) -> Hardened:
 
 
 @pytest.mark.parametrize(
-    "mutant", MUTANTS if EVERY_MUTANT else MUTANTS[::2], ids=lambda mutant: mutant.name.replace(" ", "-")
+    "mutant",
+    [*MUTANTS, *LOGS] if EVERY_MUTANT else MUTANTS[::2],
+    ids=lambda mutant: mutant.name.replace(" ", "-"),
 )
 def test_a_broken_setting_fails_its_controls_and_no_other(whole: Hardened, mutant: Mutant) -> None:
     name = whole.names[mutant.on]

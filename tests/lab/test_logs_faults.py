@@ -26,12 +26,12 @@ from tests.lab.roles_host import Host, Run, eventually
 from tests.unit.test_roles_modules import plugin
 
 LINES = 100_000 if os.environ.get("SEAWALL_SOAK") else 5_000
-PATIENCE = 60 + LINES / 500  # seconds for all lines to arrive once nothing is in their way
+PATIENCE = 240 + LINES / 500  # seconds for all lines to arrive once nothing is in their way
 CERTIFICATE = "/etc/seawall/tls/rsyslog.pem"
 CUT = "OUTPUT -p tcp --dport 6514 -j DROP"
 FILL = "/fill"
 
-pytestmark = pytest.mark.timeout(1800 if os.environ.get("SEAWALL_SOAK") else 300)
+pytestmark = pytest.mark.timeout(3600 if os.environ.get("SEAWALL_SOAK") else 900)
 
 
 @dataclass
