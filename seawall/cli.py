@@ -433,6 +433,30 @@ def audit_payment_system(
 
 
 @app.command()
+def logs(
+    stack: StackName = LAB,
+    sign: Annotated[
+        bool, typer.Option("--sign", help="Sign the chain's head if all is whole: the daily anchor.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Verify the collector's archive: every closed file, its chain of hashes, and the anchors kept here."""
+    from dataclasses import asdict
+
+    from seawall.archive import judge_all
+    from seawall.hosts import hosts
+
+    session = Session.open(stack)
+    outputs = session.standing()
+    verdicts = judge_all(outputs, hosts(outputs), session.where, sign=sign)
+    if as_json:
+        _print([asdict(verdict) for verdict in verdicts])
+    else:
+        typer.echo("\n".join(verdict.text() for verdict in verdicts))
+    raise typer.Exit(max(verdict.code for verdict in verdicts))
+
+
+@app.command()
 def env(stack: StackName = LAB) -> None:
     """Print the environment for a shell: eval "$(seawall env)". Holds no secret, only where they lie."""
     session = Session.open(stack)

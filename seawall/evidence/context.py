@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from seawall.archive import Verdict
 from seawall.controls import Control
 from seawall.evidence.attestations import Attestations
 from seawall.evidence.catalogue import Row, rows
@@ -66,6 +67,8 @@ class Context:
     fields, as `seawall drift history --json` prints them."""
     drift_runs: tuple[Mapping[str, Any], ...] = ()
     """When was looked, newest first: ``run``, ``began``, ``ended``, ``differs``, ``unknown`` …"""
+    archives: tuple[Verdict, ...] = ()
+    """What became of each collector's chain of hashes, judged against the anchors kept here."""
     attestations: Attestations = field(default_factory=Attestations)
     """``.statements`` and ``.reports``; ask ``in_force(context.at.date())`` which count today."""
     profile: Profile | None = None

@@ -11,11 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from seawall import __version__, findings, inventory
+from seawall import __version__, archive, findings, inventory
 from seawall.evidence import attestations, hosts, profile
 from seawall.evidence.context import Change, Context, Signer
 from seawall.evidence.manifest import Manifest
 from seawall.findings import Finding, Run
+from seawall.hosts import hosts as standing_hosts
 from seawall.job import check_controls
 from seawall.places import CHECKOUT
 from seawall.problem import Problem
@@ -41,6 +42,7 @@ def gather(
         for name, f in facts.items()
         if f.unreachable
     ]
+    archives = _archives(session, outputs, notes)
     since = before.time if before else at - timedelta(days=CHANGES_DAYS)
     return Context(
         stack=session.stack.name,
@@ -51,6 +53,7 @@ def gather(
         waivers=tuple(findings.own_waivers()),
         hosts=facts,
         **_drift(session, look=verify),
+        archives=tuple(archives),
         attestations=attestations.own(),
         profile=profile.own(),
         changes=tuple(sorted([*_git(since), *_pulumi(session, since)], key=lambda change: change.at)),
@@ -84,6 +87,19 @@ def _findings(session: Session, verify: bool) -> tuple[list[Finding], dict[str, 
 def _hosts(session: Session, phase: Phase) -> dict[str, hosts.HostFacts]:
     held = inventory.listed(environment=session.environment)
     return hosts.gather(held.get("_meta", {}).get("hostvars", {}), phase.now)
+
+
+def _archives(session: Session, outputs: dict[str, Any], notes: list[str]) -> list[archive.Verdict]:
+    """Each collector's archive against its chain and the anchors kept here; a note where nobody could look."""
+    standing, found = standing_hosts(outputs), []
+    with session.progress.phase("archive") as phase:
+        for name in archive.collectors(outputs):
+            try:
+                found.append(archive.judge_host(standing[name], session.where))
+            except Problem as problem:
+                notes.append(str(problem))
+        phase.done(f"{sum(verdict.entries for verdict in found)} closed files, {len(found)} archives")
+    return found
 
 
 def _drift(session: Session, look: bool) -> dict[str, Any]:

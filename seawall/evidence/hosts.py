@@ -6,6 +6,7 @@ Never a secret: of a password only whether there is one, of a key only its publi
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -118,8 +119,8 @@ class HostFacts:
     """Setting → value (12.3.3), as the daemons themselves say: ``ssh ciphers``, ``nginx ssl_protocols`` …"""
     logs: tuple[LogFile, ...] = ()
     """Only on a collector."""
-    log_rotation: str = ""
-    """logrotate's rules for /var/log/remote, as they are."""
+    log_days: tuple[int, int] | None = None
+    """On a collector: for how many days a log is kept, and for how many uncompressed."""
 
 
 PATIENCE = 120
@@ -143,7 +144,7 @@ COMMANDS = {
     ),
     "nginx": "nginx -T 2>/dev/null | grep -E '^ *ssl_(protocols|ciphers|ecdh_curve|conf_command) ' | sort -u; true",
     "logs": r"find /var/log/remote -type f -printf '%T@ %s %p\n' 2>/dev/null; true",
-    "rotation": "grep -rl /var/log/remote /etc/logrotate.d 2>/dev/null | sort | xargs -r cat",
+    "archive": "cat /etc/seawall/archive.json 2>/dev/null; true",
 }
 """What is asked beside the facts controls have: each ends with 0, changes nothing, and is one round trip."""
 
@@ -186,7 +187,7 @@ def _facts(machine: Machine) -> HostFacts:
         listeners=tuple(sorted(machine.sockets, key=str)),
         ciphers=_ciphers(machine, said["nginx"]),
         logs=tuple(log_files(said["logs"])),
-        log_rotation=said["rotation"],
+        log_days=log_days(said["archive"]),
     )
 
 
@@ -295,6 +296,15 @@ def _key(key: Any) -> str:
     if isinstance(key, ec.EllipticCurvePublicKey):
         return f"EC {key.curve.name}"
     return type(key).__name__.removesuffix("PublicKey").lstrip("_")
+
+
+def log_days(text: str) -> tuple[int, int] | None:
+    """Days kept, and kept plain, of the archive's settings."""
+    try:
+        held = json.loads(text)
+        return int(held["keep_days"]), int(held["plain_days"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def log_files(text: str) -> Iterable[LogFile]:

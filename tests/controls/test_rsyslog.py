@@ -20,11 +20,9 @@ PROMPT_SECONDS = 10.0
 """How long a line may take to be on file at the collector."""
 
 
-def action(host):
-    """The parameters of the action that sends to the collector, as rsyslog will read them."""
-    text = host.check_output("cat /etc/rsyslog.conf /etc/rsyslog.d/*.conf")
-    sending = re.search(r'action\([^)]*type="omrelp"[^)]*\)', text, re.DOTALL)
-    return dict(re.findall(r'([\w.]+)="([^"]*)"', sending[0])) if sending else {}
+RELAY = "seawall-journal.service"
+CARD = "4111 1111 1111 1111"
+"""A test number that no bank has given out."""
 
 
 @pytest.fixture(scope="session")
@@ -86,14 +84,13 @@ def test_arrive(host, marker):
 
 @control(
     "rsyslog-connected",
-    "rsyslog holds its connection to the collector",
+    "The journal relay holds its connection to the collector",
     severity="high",
     requirements=["pci-10.3.3"],
-    on="senders",
 )
 def test_connected(host):
     held = host.check_output("ss -Htnp state established '( dport = :6514 )'").splitlines()
-    peers = {line.split()[3].rpartition(":")[0].strip("[]") for line in held if "rsyslogd" in line}
+    peers = {line.split()[3].rpartition(":")[0].strip("[]") for line in held if "journal-relay" in line}
     expect(peers, "connected to").to_be_exactly({host.vars["rsyslog_collector_address"]})
 
 
@@ -102,15 +99,68 @@ def test_connected(host):
     "Lines leave encrypted, and only for the collector whose name its certificate proves",
     severity="critical",
     requirements=["pci-10.3.2", "pci-2.2.7", "cis-deb12-6.1.3.6"],
-    on="senders",
 )
 def test_tls(host):
-    sending = action(host)
-    expect(sending.get("tls"), "tls").to_be("on")
-    expect(sending.get("tls.authmode"), "tls.authmode").to_be("name")
-    permitted = host.check_output("cat /etc/rsyslog.d/*.conf")
-    names = re.findall(r"permittedpeer=\[([^\]]*)\]", permitted, re.IGNORECASE)
-    expect(names, "tls.permittedpeer").to_be([f'"{host.vars["rsyslog_collector_name"]}"'])
+    words = host.daemon(RELAY).arguments
+    expect(tuple(words[2:6]), "the relay's arguments").to_be(
+        (
+            host.vars["rsyslog_collector_address"],
+            "6514",
+            host.vars["rsyslog_collector_name"],
+            f"/run/credentials/{RELAY}",
+        )
+    )
+
+
+@control(
+    "rsyslog-queue",
+    "What cannot be sent waits on disk, over restarts, until it can: the place in the journal is kept",
+    severity="high",
+    requirements=["pci-10.3.3", "pci-10.7.3"],
+)
+def test_queue(host):
+    said = host.check_output("stat -L -c '%a %s' /var/lib/seawall-journal/cursor").split()
+    expect(said[0], "the cursor's mode").to_be("600")
+    expect(int(said[1]), "its size").to_be_at_least(1)
+    expect(journald(host, "Storage"), "Storage").to_be("persistent")
+
+
+@control(
+    "rsyslog-queue-bounded",
+    "The queue on disk has a bound, so that it cannot fill the disk",
+    severity="medium",
+    requirements=["pci-10.7.2"],
+)
+def test_queue_bounded(host):
+    expect(journald(host, "SystemMaxUse"), "SystemMaxUse").to_match(r"[1-9]\d*[KMG]")
+
+
+@control(
+    "rsyslog-only-way",
+    "Nothing but the relay, which masks card numbers, sends lines away",
+    severity="high",
+    requirements=["pci-3.4.1", "pci-10.3.2"],
+)
+def test_only_way(host):
+    text = host.check_output("cat /etc/rsyslog.conf /etc/rsyslog.d/*.conf")
+    sending = r'^[^#\n]*?(type="om(?:relp|fwd|http|kafka)"|[\w.*;]+\s+@@?[\w\[(][^\n]*)'
+    expect(re.findall(sending, text, re.MULTILINE), "rsyslog sends").to_be_empty()
+
+
+@control(
+    "relay-confined",
+    "The relay talks to the collector's address and to no other",
+    severity="medium",
+    requirements=["pci-1.3.2", "pci-2.2.6"],
+)
+def test_relay_confined(host):
+    said = host.check_output("systemctl show -p IPAddressAllow -p IPAddressDeny %s", RELAY).splitlines()
+    allowed = {line.partition("=")[2] for line in said if line.startswith("IPAddressAllow=")}
+    denied = {
+        word for line in said if line.startswith("IPAddressDeny=") for word in line.partition("=")[2].split()
+    }
+    expect(allowed, "allowed").to_be_exactly({host.vars["rsyslog_collector_address"] + "/32"})
+    expect(denied, "denied").to_be_exactly({"0.0.0.0/0", "::/0"})
 
 
 @control(
@@ -130,17 +180,77 @@ def test_proven(host):
 
 
 @control(
-    "rsyslog-queue",
-    "What cannot be sent waits on disk, over restarts, until it can",
-    severity="high",
-    requirements=["pci-10.3.3", "pci-10.7.3"],
-    on="senders",
+    "rsyslog-unlimited",
+    "No input of rsyslog drops lines for coming fast",
+    severity="medium",
+    requirements=["pci-10.2.1", "pci-10.3.2"],
 )
-def test_queue(host):
-    sending = action(host)
-    expect(sending.get("queue.filename", ""), "queue.filename").to_match(r"\S+")
-    expect(sending.get("queue.saveOnShutdown"), "queue.saveOnShutdown").to_be("on")
-    expect(sending.get("action.resumeRetryCount"), "action.resumeRetryCount").to_be("-1")
+def test_unlimited(host):
+    text = host.check_output("cat /etc/rsyslog.conf /etc/rsyslog.d/*.conf")
+    limits = re.findall(
+        r"^[^#\n]*(ratelimit\.(?:interval|burst)=\"[^0\"][^\"]*\")", text, re.IGNORECASE | re.M
+    )
+    expect(limits, "rate limits").to_be_empty()
+
+
+@control(
+    "logs-certificate-lasting",
+    "The certificate for logging is good for another week: renewal has not been missed",
+    severity="high",
+    requirements=["pci-10.3.3", "pci-12.3.3"],
+)
+def test_lasting(host):
+    week = 7 * 86400
+    expect(
+        host.run(f"openssl x509 -noout -checkend {week} -in {TLS}/rsyslog.pem").rc, "ends within a week"
+    ).to_be(0)
+
+
+# --- The journal relay ------------------------------------------------------------------------------------------
+
+
+@control(
+    "relay-running",
+    "The journal's way to the collector, which masks card numbers, is open now and at boot",
+    severity="high",
+    requirements=["pci-10.3.3", "pci-10.7.2"],
+)
+def test_relay_running(host):
+    expect(host.daemon(RELAY).state, RELAY).to_be("active")
+    expect(host.daemon(RELAY).at_boot, "at boot").to_be("enabled")
+
+
+@control(
+    "relay-current",
+    "The running relay is the program and has the certificate as they are now",
+    severity="high",
+    requirements=["pci-2.2.1"],
+)
+def test_relay_current(host):
+    changed = host.daemon(RELAY).changed_since(
+        "/usr/local/lib/seawall/journal-relay",
+        f"/etc/systemd/system/{RELAY}",
+        f"{TLS}/rsyslog.pem",
+        f"{TLS}/ca.pem",
+    )
+    expect(changed, "changed since the relay read it").to_be_empty()
+
+
+@control(
+    "relay-masks",
+    "A card number is masked before its line leaves the host: first six and last four digits are left",
+    severity="critical",
+    requirements=["pci-3.4.1", "pci-10.3.2"],
+)
+def test_relay_masks(host):
+    program = host.check_output("sed -n 's/^ExecStart=\\([^ ]*\\).*/\\1/p' /etc/systemd/system/%s", RELAY)
+    code = (
+        "import importlib.machinery as m, sys; sys.dont_write_bytecode = True; "
+        "r = m.SourceFileLoader('relay', sys.argv[1]).load_module(); "
+        "print(r.line({'MESSAGE': sys.argv[2], '__REALTIME_TIMESTAMP': '0'}, 999).decode().rpartition(' - ')[2])"
+    )
+    said = host.check_output("python3 -W ignore -c %s %s %s", code, program, f"card {CARD}")
+    expect(said, "sent for a card number").to_be("card 4111 11** **** 1111")
 
 
 @control(
@@ -216,7 +326,7 @@ def test_journal_persistent(host):
 
 @control(
     "journal-forwarded",
-    "journald hands everything to rsyslog",
+    "journald hands everything to rsyslog, which keeps the host's own files",
     severity="high",
     requirements=["pci-10.3.3", "cis-deb12-6.1.3.3"],
 )

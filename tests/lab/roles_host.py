@@ -46,6 +46,7 @@ class Host:
     inventory: Path
     directory: Path
     restart: Callable[[], None] | None = None
+    playbook: str = "playbooks/harden.yml"
     variables: dict = field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,7 +105,7 @@ class Host:
 
     def start(self, *arguments: str, **variables) -> subprocess.Popen:
         """A hardening run of this host, in a process group of its own."""
-        argv = [_bin("ansible-playbook"), "-i", str(self.inventory), "playbooks/harden.yml"]
+        argv = [_bin("ansible-playbook"), "-i", str(self.inventory), self.playbook]
         if "--limit" not in arguments:
             argv += ["--limit", self.name]
         argv += arguments

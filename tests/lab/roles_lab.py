@@ -46,14 +46,14 @@ write_files:
 
 
 class RolesLab:
-    """A running lab with the droplets of ``TIERS``; ``inventory`` is the file to give to Ansible."""
+    """A running lab with the droplets of ``tiers``; ``inventory`` is the file to give to Ansible."""
 
-    def __init__(self, scratch: Path) -> None:
-        self.directory = scratch
+    def __init__(self, scratch: Path, tiers: dict[str, str]) -> None:
+        self.directory, self.tiers = scratch, tiers
         self.instance = f"test-roles-{os.getpid()}"
         self.inventory = scratch / "inventory.json"
         self.key = _keypair(scratch / "administrator")
-        self.host_keys = {name: _keypair(scratch / f"host-{name}") for name in TIERS}
+        self.host_keys = {name: _keypair(scratch / f"host-{name}") for name in self.tiers}
         token = "dop_v1_" + secrets.token_hex(32)
         fd = os.open(scratch / "token", os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(fd, "w") as out:
@@ -67,12 +67,12 @@ class RolesLab:
         """Create the droplets and wait until each answers; then write the inventory."""
         network = {"name": "roles", "region": "fra1", "ip_range": VPC}
         vpc = self.api.post("/v2/vpcs", json=network).raise_for_status().json()["vpc"]["id"]
-        self.ids = {name: self._create(name, vpc) for name in TIERS}
-        addresses = {name: self._addresses(name) for name in TIERS}
-        hosts = {name: self._variables(name, addresses) for name in TIERS}
+        self.ids = {name: self._create(name, vpc) for name in self.tiers}
+        addresses = {name: self._addresses(name) for name in self.tiers}
+        hosts = {name: self._variables(name, addresses) for name in self.tiers}
         groups = {
-            "web": {"hosts": {name: {} for name, serves in TIERS.items() if serves == "web"}},
-            "collectors": {"hosts": {name: {} for name, serves in TIERS.items() if serves == "logs"}},
+            "web": {"hosts": {name: {} for name, serves in self.tiers.items() if serves == "web"}},
+            "collectors": {"hosts": {name: {} for name, serves in self.tiers.items() if serves == "logs"}},
         }
         self.inventory.write_text(json.dumps({"all": {"hosts": hosts, "children": groups}}))
 
@@ -123,9 +123,9 @@ class RolesLab:
         return subprocess.run(argv, capture_output=True, timeout=120, check=False).returncode == 0
 
     def _variables(self, name: str, addresses: dict[str, dict[str, str]]) -> dict:
-        aliases = {each: f"{each}.{self.ids[each]}" for each in TIERS}
+        aliases = {each: f"{each}.{self.ids[each]}" for each in self.tiers}
         collector = addresses["logs-1"]["private"]
-        senders = [each for each, serves in TIERS.items() if serves == "web"]
+        senders = [each for each, serves in self.tiers.items() if serves == "web"]
         rules = [
             _rule("in", "tcp", "2222", [self.lab["outside"]], "administration"),
             _rule("out", "tcp", "80", WORLD, "packages"),
@@ -133,7 +133,7 @@ class RolesLab:
             _rule("out", "udp", "53", RESOLVERS, "names"),
             _rule("out", "tcp", "53", RESOLVERS, "names"),
         ]
-        if TIERS[name] == "web":
+        if self.tiers[name] == "web":
             rules += [_rule("in", "tcp", "443", [VPC], "TLS to the application")]
             rules += [_rule("out", "tcp", "6514", [f"{collector}/32"], "log lines")]
         else:
@@ -152,7 +152,7 @@ class RolesLab:
             "-o StrictHostKeyChecking=yes",
             "seawall_name": name,
             "seawall_tier": name.partition("-")[0],
-            "seawall_serves": [TIERS[name]],
+            "seawall_serves": [self.tiers[name]],
             "seawall_private_ip": addresses[name]["private"],
             "seawall_public_ip": addresses[name]["public"],
             "seawall_vpc_range": VPC,
@@ -170,9 +170,9 @@ class RolesLab:
 
 
 @contextlib.contextmanager
-def running(scratch: Path) -> Iterator[RolesLab]:
+def running(scratch: Path, tiers: dict[str, str] = TIERS) -> Iterator[RolesLab]:
     """A lab for as long as the block runs; nothing of it is left afterwards."""
-    lab = RolesLab(scratch)
+    lab = RolesLab(scratch, tiers)
     try:
         lab.build()
         yield lab

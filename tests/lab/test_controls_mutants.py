@@ -30,6 +30,10 @@ pytestmark = pytest.mark.timeout(600)
 DROP_IN = "/etc/ssh/sshd_config.d/00-a.conf"  # sorts before Seawall's, so it wins
 RELOAD_SSHD = "systemctl reload ssh"
 SITE = "/etc/nginx/conf.d/seawall.conf"
+RELAY = "/etc/systemd/system/seawall-journal.service"
+RELAY_AGAIN = "systemctl daemon-reload; systemctl restart seawall-journal"
+JOURNALD = "/etc/systemd/journald.conf.d/seawall.conf"
+COLLECTOR = "/etc/rsyslog.d/20-seawall-collector.conf"
 
 
 @dataclass(frozen=True)
@@ -185,17 +189,20 @@ MUTANTS = [
     mutant("a package held", "apt-mark hold openssl", "apt-mark unhold openssl", "upgrades-blacklist"),
     edited(
         "logs go elsewhere",
-        "/etc/rsyslog.d/10-seawall.conf",
-        's/target="[^"]*"/target="192.0.2.9"/',
-        "systemctl restart rsyslog",
+        RELAY,
+        "s/journal-relay [^ ]* /journal-relay 192.0.2.9 /",
+        RELAY_AGAIN,
         "logs-arrive",
         "rsyslog-connected",
+        "rsyslog-tls",
     ),
     edited(
-        "any collector will do",
-        "/etc/rsyslog.d/10-seawall.conf",
-        's/tls.permittedpeer=\\["[^"]*"\\]/tls.permittedpeer=["*"]/',
-        "systemctl restart rsyslog",
+        "any collector of the kit's will do",
+        RELAY,
+        "s# 6514 [^ ]* # 6514 app-1 #",
+        RELAY_AGAIN,
+        "logs-arrive",
+        "rsyslog-connected",
         "rsyslog-tls",
     ),
     edited(
@@ -232,8 +239,8 @@ MUTANTS = [
     ),
     edited(
         "logs are kept a month",
-        "/etc/logrotate.d/seawall-remote",
-        "s/400/30/",
+        "/etc/seawall/archive.json",
+        's/"keep_days": 400/"keep_days": 30/',
         "true",
         "collector-retention",
         on="collectors",
@@ -339,6 +346,106 @@ MUTANTS = [
     ),
 ]
 
+LOGS = [
+    edited(
+        "card numbers leave",
+        "/usr/local/lib/seawall/journal-relay",
+        "s/return RUN.sub(_run, text)/return text/",
+        "systemctl restart seawall-journal",
+        "relay-masks",
+    ),
+    edited(
+        "the relay was not told",
+        "/usr/local/lib/seawall/journal-relay",
+        "s/^BATCH = 128/BATCH = 64/",
+        "true",
+        "relay-current",
+        healed="systemctl restart seawall-journal",
+    ),
+    mutant(
+        "the relay is gone at the next boot",
+        "systemctl disable -q seawall-journal",
+        "systemctl enable -q seawall-journal",
+        "relay-running",
+    ),
+    edited(
+        "the relay may talk to anybody",
+        RELAY,
+        "/^IPAddress/d",
+        RELAY_AGAIN,
+        "relay-confined",
+    ),
+    mutant(
+        "rsyslog sends too",
+        "echo '*.* @@192.0.2.9:6514' > /etc/rsyslog.d/zz.conf; systemctl restart rsyslog",
+        "rm /etc/rsyslog.d/zz.conf; systemctl restart rsyslog",
+        "rsyslog-only-way",
+    ),
+    mutant(
+        "a forgotten certificate for logging",
+        "cp -p /etc/seawall/tls/rsyslog.pem /root; openssl req -x509 -key /etc/seawall/tls/rsyslog.key -subj /CN=a "
+        "-days 1 -out /etc/seawall/tls/rsyslog.pem 2>/dev/null; systemctl restart rsyslog seawall-journal",
+        "cat /root/rsyslog.pem > /etc/seawall/tls/rsyslog.pem; systemctl restart rsyslog seawall-journal",
+        "logs-certificate-lasting",
+        "logs-arrive",
+        "collector-proven",
+        "rsyslog-connected",
+    ),
+    edited(
+        "the journal is rate-limited",
+        JOURNALD,
+        "s/^RateLimit.*//",
+        "systemctl restart systemd-journald",
+        "journal-unlimited",
+    ),
+    edited(
+        "the journal has no bound",
+        JOURNALD,
+        "s/^SystemMaxUse.*//",
+        "systemctl restart systemd-journald",
+        "rsyslog-queue-bounded",
+    ),
+    mutant(
+        "a file of the archive can be rewritten",
+        "chattr -a /var/log/remote/$(hostname)/sshd.log",
+        "chattr +a /var/log/remote/$(hostname)/sshd.log",
+        "collector-append-only",
+        on="collectors",
+    ),
+    mutant(
+        "a closed file was put there by hand",
+        "cd /var/log/remote/$(hostname); umask 027; echo no > x.log-20200101; chgrp adm x.log-20200101; "
+        "chattr +a x.log-20200101",
+        "cd /var/log/remote/$(hostname); chattr -a x.log-20200101; rm x.log-20200101",
+        "collector-chain",
+        on="collectors",
+    ),
+    mutant(
+        "files are not closed any more",
+        "systemctl stop seawall-archive.timer",
+        "systemctl start seawall-archive.timer",
+        "collector-closes-daily",
+        on="collectors",
+    ),
+    edited(
+        "senders are answered before their line is on file",
+        COLLECTOR,
+        's/queue.type="Direct"/queue.type="LinkedList"/',
+        "systemctl restart rsyslog",
+        "collector-acknowledges",
+        on="collectors",
+    ),
+    edited(
+        "anybody of the kit's may send",
+        COLLECTOR,
+        's/tls.permittedpeer=.*/tls.permittedpeer=["*"]/',
+        "systemctl restart rsyslog",
+        "collector-peers",
+        on="collectors",
+    ),
+]
+"""Of the log roles; in `make soak` only."""
+
 EVERY_MUTANT = bool(os.environ.get("SEAWALL_SOAK"))
 """Every second mutant in each run of the tests; all of them where there is time (`make soak`)."""
 
@@ -438,7 +545,9 @@ def whole(hardened: Hardened) -> Hardened:
 
 
 @pytest.mark.parametrize(
-    "mutant", MUTANTS if EVERY_MUTANT else MUTANTS[::2], ids=lambda mutant: mutant.name.replace(" ", "-")
+    "mutant",
+    [*MUTANTS, *LOGS] if EVERY_MUTANT else MUTANTS[::2],
+    ids=lambda mutant: mutant.name.replace(" ", "-"),
 )
 def test_a_broken_setting_fails_its_controls_and_no_other(whole: Hardened, mutant: Mutant) -> None:
     name = whole.names[mutant.on]

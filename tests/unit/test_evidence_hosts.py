@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -85,6 +86,19 @@ def test_certificates_are_read_and_keys_are_not():
     assert (found.key, found.signature, found.serial) == ("EC secp256r1", "ecdsa-with-SHA256", "beef")
     assert found.not_after == datetime(2027, 1, 30, tzinfo=UTC)
     assert list(hosts.certificates("")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ('{"chain": "/c", "directory": "/d", "keep_days": 400, "plain_days": 90}', (400, 90)),
+        ("", None),  # no collector
+        ("[]", None),
+        ('{"keep_days": 400}', None),
+    ],
+)
+def test_how_long_logs_are_kept_is_what_closes_them_was_told(text, days):
+    assert hosts.log_days(text) == days
 
 
 def test_log_files_belong_to_the_folder_they_lie_in():

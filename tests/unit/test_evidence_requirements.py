@@ -12,6 +12,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from seawall.archive import Verdict
 from seawall.evidence import catalogue, scan
 from seawall.evidence.attestations import Attestations, ImportedReport, Statement
 from seawall.evidence.catalogue import Standing
@@ -257,6 +258,17 @@ def test_oscal_names_each_requirement_that_is_owed_and_is_the_same_each_time():
     }
     assert set(states) <= catalogued
     assert all(re.fullmatch(r"pci-[\d.]+", each) for each in catalogued)
+
+
+def test_the_list_of_logs_says_what_became_of_the_chain_and_how_long_logs_are_kept():
+    assert "No archive's chain of hashes was verified." in logs.table(whole()).note
+    kept = HostFacts("logs-1", log_days=(400, 90))
+    good = Verdict("logs-1", 12, "ab" * 32, 3, ())
+    said = logs.table(whole(hosts={"logs-1": kept}, archives=(good,))).note
+    assert "logs-1 keeps a log 400 days, 90 of them uncompressed." in said
+    assert f"(12 entries, head {'ab' * 32}, 3 anchors signed before) was verified" in said
+    bad = Verdict("logs-1", 12, "ab" * 32, 3, ("app-1/sshd.log-20261124 is missing",))
+    assert "is broken: app-1/sshd.log-20261124 is missing." in logs.table(whole(archives=(bad,))).note
 
 
 def test_the_list_of_logs_says_which_were_altered_and_when_nobody_looked():
