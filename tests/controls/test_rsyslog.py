@@ -149,12 +149,17 @@ def test_only_way(host):
 
 @control(
     "relay-confined",
-    "The relay talks to the collector's address and to no other",
+    "The relay has no account's rights, and talks to the collector's address and to no other",
     severity="medium",
     requirements=["pci-1.3.2", "pci-2.2.6"],
 )
 def test_relay_confined(host):
-    said = host.check_output("systemctl show -p IPAddressAllow -p IPAddressDeny %s", RELAY).splitlines()
+    asked = "-p IPAddressAllow -p IPAddressDeny -p DynamicUser -p CapabilityBoundingSet -p NoNewPrivileges"
+    said = host.check_output(f"systemctl show {asked} %s", RELAY).splitlines()
+    rights = {line for line in said if not line.startswith("IPAddress")}
+    expect(rights, "its rights").to_be_exactly(
+        {"DynamicUser=yes", "CapabilityBoundingSet=", "NoNewPrivileges=yes"}
+    )
     allowed = {line.partition("=")[2] for line in said if line.startswith("IPAddressAllow=")}
     denied = {
         word for line in said if line.startswith("IPAddressDeny=") for word in line.partition("=")[2].split()

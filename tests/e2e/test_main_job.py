@@ -215,11 +215,12 @@ def test_no_secret_lies_open(world, up):
 def test_logs_of_a_droplet_arrive_under_its_authenticated_name(world, up):
     marker = "e2e-marker-4711"
     world.ssh("app-2", "logger", "-t", "e2e", marker)
+    # In its own folder: this very command, with the marker in it, is a line of logs-1's.
     found = world.ssh(
         "logs-1",
-        "timeout 30 sh -c \"until sudo grep -rl " + marker + " /var/log/remote; do sleep 0.2; done\"",
+        "timeout 30 sh -c \"until sudo grep -rl " + marker + " /var/log/remote/app-2; do sleep 0.2; done\"",
     )  # fmt: skip
-    assert "app-2" in found.stdout, found.stdout + found.stderr
+    assert found.stdout.strip() == "/var/log/remote/app-2/e2e.log", found.stdout + found.stderr
 
 
 def test_the_tools_work_by_hand(world, up):

