@@ -140,7 +140,8 @@ def test_files(host):
 )
 def test_append_only(host):
     files = f"find {ARCHIVE} /var/lib/seawall/archive -type f ! -name '*.lock' -size +0"
-    listed = host.check_output(f"{files} -exec lsattr -- {{}} +").splitlines()
+    # There is no chain before the first midnight.
+    listed = host.check_output(f"{files} -exec lsattr -- {{}} + 2>/dev/null || :").splitlines()
     expect(len(listed), "files").to_be_at_least(1)
     loose = [line.split(None, 1)[1] for line in listed if "a" not in line.split()[0]]
     expect(loose, "not append-only").to_be_empty()
