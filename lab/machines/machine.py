@@ -27,9 +27,6 @@ from lab.world import BackendError, Droplet, Size
 BOOT_DEADLINE = 60.0
 """Seconds within which a started machine's systemd must run. It takes about one."""
 
-SHUTDOWN_DEADLINE = 90.0
-"""Seconds an orderly shutdown may take before the plug is pulled: systemd's own patience with one service."""
-
 
 @dataclass(frozen=True)
 class Machine:
@@ -40,6 +37,9 @@ class Machine:
 
     comes_up: ClassVar[str] = "systemd"
     """What ``init`` looks for, in an error's words."""
+
+    patience: ClassVar[float] = 90.0
+    """Seconds an orderly shutdown may take before the plug is pulled: systemd's own patience with one service."""
 
     @property
     def folder(self) -> Path:
@@ -128,7 +128,7 @@ class Machine:
         init = self.init()
         if init and not force:
             self._ask(init, reboot=False)
-            patiently(lambda: not self.running(), SHUTDOWN_DEADLINE)
+            patiently(lambda: not self.running(), self.patience)
         self.halt()
 
     def reboot(self) -> None:
@@ -137,10 +137,10 @@ class Machine:
         if before is None:
             raise BackendError(f"Droplet {self.id} can't reboot: it does not run. Power it on instead.")
         self._ask(before, reboot=True)
-        patiently(lambda: not self.running() or self.init() not in (None, before), SHUTDOWN_DEADLINE)
+        patiently(lambda: not self.running() or self.init() not in (None, before), self.patience)
         if self.init() in (None, before):
             raise BackendError(
-                f"Droplet {self.id} did not come back from its reboot within {SHUTDOWN_DEADLINE:.0f} s. "
+                f"Droplet {self.id} did not come back from its reboot within {self.patience:.0f} s. "
                 f"Its console's last lines: {self._last_lines()}. Power-cycle it."
             )
 

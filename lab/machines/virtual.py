@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from lab import host
-from lab.host import locked, patiently, run, write_whole
+from lab.host import locked, patiently, run, succeeds, write_whole
 from lab.instance import Instance
 from lab.machines import image
 from lab.machines.machine import Machine
@@ -46,8 +46,10 @@ def has_own_kernel(size: str) -> bool:
 def of(instance: Instance, number: int, size: Size | None = None) -> Machine:
     """The machine of a droplet: what it was made as or, if it is not made yet, what ``size`` calls for."""
     machine = Machine(instance, number)
-    made = machine.folder.exists()
-    is_virtual = (machine.folder / "vmlinuz").exists() if made else size and has_own_kernel(size.slug)
+    if size and not (machine.folder / "made").exists():
+        is_virtual = has_own_kernel(size.slug)
+    else:
+        is_virtual = (machine.folder / "vmlinuz").exists()
     return Virtual(instance, number) if is_virtual else machine
 
 
@@ -56,6 +58,7 @@ class Virtual(Machine):
     """The virtual machine of one droplet id."""
 
     comes_up: ClassVar[str] = "QEMU"
+    patience: ClassVar[float] = 300.0
 
     @property
     def namespace(self) -> None:
@@ -73,7 +76,7 @@ class Virtual(Machine):
             )
         source = image.bootable(droplet.image)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Copies: the cache may be cleared at any time. The kernel comes first, it tells what kind of machine this is.
+        # Copies: the cache may be cleared at any time.
         shutil.copy(source.kernel, self.folder / "vmlinuz")
         shutil.copy(source.initrd, self.folder / "initrd.img")
         file = self.folder / "disk.ext4"
@@ -96,12 +99,23 @@ class Virtual(Machine):
                     return pid
         return None
 
+    def halt(self) -> None:
+        super().halt()
+        # A tap device outlives its QEMU, and would have the region say "unreachable" where nothing is to answer.
+        with contextlib.suppress(FileNotFoundError):
+            region = (self.folder / "region").read_text().strip()
+            for port in (self.folder / "ports").read_text().split():
+                succeeds("ip", "-n", region, "link", "delete", port)
+
     def _bounds(self, size: Size) -> Size:
         return replace(size, memory=size.memory + OVERHEAD)
 
     def _ask(self, init: int, *, reboot: bool) -> None:
+        again = self.folder / "again"
         if reboot:
-            (self.folder / "again").touch()
+            again.touch()
+        else:
+            again.unlink(missing_ok=True)
         self._told("system_powerdown")
 
     def _told(self, command: str) -> bool:

@@ -233,6 +233,8 @@ def test_a_machine_stays_what_it_was_made_as(tmp_path: Path, monkeypatch: pytest
     assert type(virtual.of(HERE, 1, dedicated)) is virtual.Virtual
     assert type(virtual.of(HERE, 1, SIZE)) is Machine
     (HERE.droplets / "1").mkdir(parents=True)
+    assert type(virtual.of(HERE, 1, dedicated)) is virtual.Virtual, "its making was interrupted"
+    (HERE.droplets / "1" / "made").touch()
     assert type(virtual.of(HERE, 1, dedicated)) is Machine
     (HERE.droplets / "1" / "vmlinuz").touch()
     assert type(virtual.of(HERE, 1)) is type(virtual.of(HERE, 1, SIZE)) is virtual.Virtual
