@@ -455,6 +455,14 @@ def ssh(
 
 
 @app.command()
+def scope(stack: StackName = LAB, as_json: AsJson = False) -> None:
+    """Say which droplets are in the cardholder data environment, connected to it, or out, and by which flows."""
+    from seawall.scoping import Scoping
+
+    _end(Scoping.of(Session.open(stack).standing()), as_json)
+
+
+@app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Say what is installed, what will be used and why, and what is missing. Changes nothing."""
     from seawall import doctor as examination

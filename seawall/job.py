@@ -14,6 +14,7 @@ from seawall import prepare
 from seawall.playbook import Recap, play
 from seawall.problem import Problem
 from seawall.progress import Phase, Progress
+from seawall.scoping import Scoping
 from seawall.session import Session
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Result:
                 f"{called()} ssh {name:<{width}}   {droplet['public_ip']:<15} {droplet['tier']}"
                 for name, droplet in droplets.items()
             ),
+            f"  scope     {Scoping.of(self.outputs).summary()}",
             f"  verified  {self.verified.summary()}",
             f"  report    {self.verified.report}",
             "  time      "
