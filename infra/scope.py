@@ -42,7 +42,8 @@ def of_outputs(outputs: Mapping[str, Any]) -> dict[str, Scope]:
     """The same from a stack's outputs, where flows and tiers stand as declared."""
     tiers = outputs.get("tiers") or {}
     return scopes(
-        (Flow.model_validate(flow) for flow in outputs.get("flows") or []),
+        # Who answers for a flow is no matter here, and evidence of an older stack may not say.
+        (Flow.model_validate({"owner": "unknown"} | flow) for flow in outputs.get("flows") or []),
         tiers,
         {name: tier["cardholder_data"] for name, tier in tiers.items() if tier.get("cardholder_data")},
     )
