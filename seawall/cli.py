@@ -433,6 +433,35 @@ def audit_payment_system(
 
 
 @app.command()
+def graph(
+    stack: StackName = LAB,
+    live: Annotated[
+        bool, typer.Option("--live", help="As the account has it, beside what is declared; 2 if they differ.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Draw it into this file: .svg, or .html with tables."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The network: VPCs, tiers, flows with their reasons, firewalls, load balancers."""
+    from seawall import graph as room
+
+    network = room.graph(Session.open(stack), live=live)
+    if output:
+        room.write(network, output)
+    _end(network, as_json)
+
+
+@app.command()
+def cost(stack: StackName = LAB, as_json: AsJson = False) -> None:
+    """What the stack costs a month, by the account's prices; what nobody tells the price of is said."""
+    from seawall import cost as room
+
+    _end(room.cost(Session.open(stack)), as_json)
+
+
+@app.command()
 def env(stack: StackName = LAB) -> None:
     """Print the environment for a shell: eval "$(seawall env)". Holds no secret, only where they lie."""
     session = Session.open(stack)
