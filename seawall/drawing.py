@@ -156,8 +156,9 @@ class _Layout:
     # Where everything stands
 
     def _columns(self) -> None:
-        to_rail = any(a.target == ALL for a in self.arrows)
-        from_rail = any(a.source == ALL for a in self.arrows)
+        inside = self.tier | {ALL}
+        to_rail = any(a.target == ALL and a.source not in inside for a in self.arrows)
+        from_rail = any(ALL in (a.source, a.target) and a.source in inside for a in self.arrows)
         turning = self._count(lambda a: a.source in self.left and a.target in self.door)
         entering = self._count(lambda a: a.target in self.tier and a.source in self.left | self.door)
         leaving = self._count(lambda a: a.source in self.tier and a.target in self.door)
