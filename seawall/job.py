@@ -211,6 +211,7 @@ def take_down(session: Session) -> None:
                     f"The lab is down, but this is left of it: {', '.join(left)}. Run `make down` again."
                 )
             shutil.rmtree(session.where.state, ignore_errors=True)
+            session.outputs.unlink(missing_ok=True)
             session.where.known_hosts.unlink(missing_ok=True)
             phase.done("no process, mount, namespace, route, firewall rule or file of it is left")
 
