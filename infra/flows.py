@@ -270,6 +270,33 @@ def faults(flows: Iterable[Flow], tiers: Mapping[str, Iterable[str]], ssh_port: 
     return found or list(_missing(flows, tiers, ssh_port))
 
 
+def cardholder_faults(flows: Iterable[Flow], holding: Mapping[str, str]) -> list[str]:
+    """What would open a tier with account data to more than is named, one paragraph each.
+
+    ``holding`` are such tiers, with whether the data is ``stored`` or only ``handled`` there.
+    """
+    found = []
+    for flow in flows:
+        for tier in holding:
+            if flow.from_ == "all" and flow.to in (tier, "all"):
+                found.append(
+                    f"The flow {flow} opens {tier}, which has account data, to every tier, and would put all of them "
+                    "in scope. Name the tiers that need it, one flow each (PCI DSS 1.4.4, 7.2.1)."
+                )
+            elif holding[tier] == "stored" and flow.from_ == "loadbalancer" and flow.to in (tier, "all"):
+                found.append(
+                    f"The flow {flow} brings the internet to {tier}, where account data is stored, and such a tier may "
+                    "not be reachable from untrusted networks (PCI DSS 1.4.4). Put a tier between them, or say "
+                    "`cardholderData: handled` if nothing is kept there."
+                )
+            elif flow.from_ in (tier, "all") and flow.to == "internet":
+                found.append(
+                    f"The flow {flow} lets {tier}, which has account data, connect to the whole world (PCI DSS 1.3.2). "
+                    "Give it a flow to a tier that does so on its behalf, or leave it out."
+                )
+    return found
+
+
 def _misplaced(flow: Flow, tiers: Mapping[str, Any]) -> Iterator[str]:
     """Ends that don't exist or don't fit together."""
     for key, name, others in (("from", flow.from_, SENDERS), ("to", flow.to, RECEIVERS)):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pulumi_digitalocean as do
 
+from infra import scope
 from infra.droplets import Machine
 from infra.settings import Settings
 
@@ -15,6 +16,7 @@ def outputs(
     stack_name: str, settings: Settings, machines: Iterable[Machine], balancer: do.LoadBalancer
 ) -> dict[str, Any]:
     """By name, as ``pulumi stack output`` shows them."""
+    scopes = scope.scopes(settings.flows, settings.tiers, settings.holding)
     return {
         "stack": stack_name,
         "url": f"https://{settings.domain}",
@@ -33,6 +35,7 @@ def outputs(
                 "public_ip": machine.droplet.ipv4_address,
                 "private_ip": machine.droplet.ipv4_address_private,
                 "tier": machine.tier,
+                "scope": scopes[machine.tier].scope,
                 "serves": list(settings.tiers[machine.tier].serves),
                 "image": machine.droplet.image,
                 "region": machine.droplet.region,

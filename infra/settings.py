@@ -29,7 +29,7 @@ from pydantic import (
 
 from infra import credentials
 from infra.drift import Drift
-from infra.flows import ENDPOINTS, STRICT, Flow, Flows, faults, some
+from infra.flows import ENDPOINTS, STRICT, Flow, Flows, cardholder_faults, faults, some
 
 PRIVATE = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
 TAKEN_PORTS = {22: "the port everybody tries", 80: "HTTP", 443: "HTTPS", 6514: "the log collector"}
@@ -166,6 +166,8 @@ class Tier(Model):
     size: Slug
     image: Slug
     serves: tuple[Literal["web", "logs"], ...] = ()
+    cardholder_data: Literal["stored", "handled"] | None = None
+    """Whether account data is kept here, or passes through; the other tiers' scope follows from the flows."""
 
 
 class CustomCertificate(Model):
@@ -236,6 +238,11 @@ class Settings(Model):
         """The flows with what they are about: the source of every rule."""
         return Flows(self.flows, tuple(self.tiers), self.trusted_ranges, self.vpc_range)
 
+    @property
+    def holding(self) -> dict[str, str]:
+        """The tiers with account data, and whether it is stored there or handled."""
+        return {name: tier.cardholder_data for name, tier in self.tiers.items() if tier.cardholder_data}
+
     @field_validator("trusted_ranges")
     @classmethod
     def _somebody_is_trusted(cls, ranges: tuple[str, ...]) -> tuple[str, ...]:
@@ -271,6 +278,7 @@ class Settings(Model):
     def _contradictions(self, now: datetime) -> list[str]:
         """What each setting alone can't tell."""
         found = faults(self.flows, {name: tier.serves for name, tier in self.tiers.items()}, self.ssh_port)
+        found += cardholder_faults(self.flows, self.holding)
         vpc = ipaddress.ip_network(self.vpc_range)
         for text in self.trusted_ranges:
             if ipaddress.ip_network(text).overlaps(vpc):

@@ -7,14 +7,14 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from lab.instance import Instance
-from lab.machines import groups, image
+from lab.machines import groups, virtual
 from lab.machines.machine import Machine
 from lab.network import balancer, plan, router
 from lab.world import BackendError, Droplet, World
 
 
 class Machines:
-    """Droplets as containers, regions as namespaces, firewalls as nftables, load balancers as haproxy.
+    """Droplets as containers or virtual machines, regions as namespaces, firewalls as nftables, balancers as haproxy.
 
     Nothing is remembered here but the last world: what runs is asked of the kernel each time, so a new daemon
     carries on where a killed one stopped.
@@ -52,25 +52,25 @@ class Machines:
 
     def boot(self, droplet: Droplet) -> None:
         with self._machine[droplet.id]:
-            machine = Machine(self.instance, droplet.id)
+            machine = virtual.of(self.instance, droplet.id, droplet.size)
             if machine.running():
                 return
             machine.halt()  # what a killed daemon, or a machine that switched itself off, left mounted
             links = plan.links_of(self.instance, self._known(droplet), droplet)
-            machine.build(droplet, image.root(droplet.image), links)
+            machine.build(droplet, links)
             machine.start(droplet, links)
 
     def shutdown(self, droplet: Droplet, *, force: bool = False) -> None:
         with self._machine[droplet.id]:
-            Machine(self.instance, droplet.id).stop(force=force)
+            virtual.of(self.instance, droplet.id).stop(force=force)
 
     def reboot(self, droplet: Droplet) -> None:
         with self._machine[droplet.id]:
-            Machine(self.instance, droplet.id).reboot()
+            virtual.of(self.instance, droplet.id).reboot()
 
     def destroy(self, droplet_id: int) -> None:
         with self._machine[droplet_id]:
-            Machine(self.instance, droplet_id).destroy()
+            virtual.of(self.instance, droplet_id).destroy()
 
     def running(self) -> set[int]:
         return {machine.id for machine in machines(self.instance) if machine.running()}
@@ -91,4 +91,4 @@ def machines(instance: Instance) -> list[Machine]:
     """Every machine that has a folder or a process."""
     folders = {path.name for path in instance.droplets.iterdir()} if instance.droplets.exists() else set()
     found = {int(name) for name in folders | groups.names(instance.tag) if name.isdigit()}
-    return [Machine(instance, number) for number in sorted(found)]
+    return [virtual.of(instance, number) for number in sorted(found)]

@@ -14,29 +14,32 @@ from lab.world import BackendError
 
 LIST = Path(__file__).with_name("debian-packages.txt")
 
+OWN_KERNEL = Path(__file__).with_name("debian-packages-own-kernel.txt")
+"""Without these the lab works, but for droplets with a kernel of their own."""
+
 SERVICES = ("haproxy.service", "apt-cacher-ng.service")
 """Units that these packages would enable and start, though the lab runs the programs itself."""
 
 Say = Callable[[str], None]
 
 
-def needed() -> list[str]:
-    """The packages of ``debian-packages.txt``."""
-    return [line for text in LIST.read_text().splitlines() if (line := text.partition("#")[0].strip())]
+def needed(of: Path = LIST) -> list[str]:
+    """The packages of a list: by default ``debian-packages.txt``."""
+    return [line for text in of.read_text().splitlines() if (line := text.partition("#")[0].strip())]
 
 
-def missing() -> list[str]:
+def missing(of: Path = LIST) -> list[str]:
     """Those of them that are not installed. All, on a machine without dpkg."""
     if not shutil.which("dpkg-query"):
-        return needed()
+        return needed(of)
     said = subprocess.run(
-        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *needed()],
+        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *needed(of)],
         capture_output=True,
         text=True,
         check=False,
     ).stdout
     installed = {line.split()[0] for line in said.splitlines() if line.endswith(" installed")}
-    return [name for name in needed() if name not in installed]
+    return [name for name in needed(of) if name not in installed]
 
 
 def command(names: list[str]) -> list[str]:
@@ -44,10 +47,10 @@ def command(names: list[str]) -> list[str]:
     return ["apt-get", "install", "--yes", "--no-install-recommends", *names]
 
 
-def install(say: Say = lambda line: None) -> None:
+def install(say: Say = lambda line: None, of: Path = LIST) -> None:
     """Install what is missing. Services that came with it are neither started nor enabled; ones that were there
     before are left alone."""
-    names = missing()
+    names = missing(of)
     if not names:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):

@@ -457,6 +457,35 @@ def logs(
 
 
 @app.command()
+def graph(
+    stack: StackName = LAB,
+    live: Annotated[
+        bool, typer.Option("--live", help="As the account has it, beside what is declared; 2 if they differ.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Draw it into this file: .svg, or .html with tables."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The network: VPCs, tiers, flows with their reasons, firewalls, load balancers."""
+    from seawall import graph as room
+
+    network = room.graph(Session.open(stack), live=live)
+    if output:
+        room.write(network, output)
+    _end(network, as_json)
+
+
+@app.command()
+def cost(stack: StackName = LAB, as_json: AsJson = False) -> None:
+    """What the stack costs a month, by the account's prices; what nobody tells the price of is said."""
+    from seawall import cost as room
+
+    _end(room.cost(Session.open(stack)), as_json)
+
+
+@app.command()
 def env(stack: StackName = LAB) -> None:
     """Print the environment for a shell: eval "$(seawall env)". Holds no secret, only where they lie."""
     session = Session.open(stack)
@@ -476,6 +505,14 @@ def ssh(
 
     session = Session.open(stack)
     login(named(hosts(session.standing()), name), session.where, command or [])
+
+
+@app.command()
+def scope(stack: StackName = LAB, as_json: AsJson = False) -> None:
+    """Say which droplets are in the cardholder data environment, connected to it, or out, and by which flows."""
+    from seawall.scoping import Scoping
+
+    _end(Scoping.of(Session.open(stack).standing()), as_json)
 
 
 @app.command()

@@ -132,6 +132,8 @@ class PinnedBackend(ParamikoBackend):
         self.route, self.jump = route, jump
         self.siblings: Iterable[PinnedBackend] = (self,)
         self._encoding = "utf-8"
+        self.questions: dict[str, int] = {}
+        """What was asked in this run and can be asked in the next, with the seconds it may take."""
         self._answers: dict[str, Future] = {}
         self._pending: dict[int, Future] = {}
         self._numbers = itertools.count()
@@ -144,12 +146,21 @@ class PinnedBackend(ParamikoBackend):
     # --- Asking -----------------------------------------------------------------------------------
 
     def run(
-        self, command: str, *args: str, fresh: bool = False, seconds: int = ANSWER_SECONDS, **_: Any
+        self,
+        command: str,
+        *args: str,
+        fresh: bool = False,
+        unique: bool = False,
+        seconds: int = ANSWER_SECONDS,
+        **_: Any,
     ) -> CommandResult:
         """Run as root. ``fresh`` asks this host again; otherwise an answer of this run may be given, and every
-        other host is asked the same meanwhile: only ask what changes nothing, or may happen on all. ``seconds``
-        is how long the host may take."""
+        other host is asked the same meanwhile: only ask what changes nothing, or may happen on all. ``unique``
+        commands hold something of this run's own, so that no other run could ask them. ``seconds`` is how long the
+        host may take."""
         command = self.quote(command, *args)
+        if not (fresh or unique):
+            self.questions[command] = seconds
         if not fresh:
             for sibling in self.siblings:
                 sibling.ask(command, seconds=seconds)

@@ -75,7 +75,7 @@ def _lab() -> list[Check]:
             )
         ]
     root = os.geteuid() == 0
-    missing = packages.missing()
+    missing, virtual = packages.missing(), packages.missing(packages.OWN_KERNEL)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     folder = cache()
     while not folder.exists():
@@ -95,6 +95,13 @@ def _lab() -> list[Check]:
             not missing,
             "the lab",
             f"apt-get install --no-install-recommends {' '.join(missing)}" if missing else "",
+        ),
+        Check(
+            "own kernel",
+            "QEMU is there" if not virtual else f"missing: {' '.join(virtual)}",
+            True if not virtual else None,  # the lab does without
+            "droplets with a kernel of their own (the sizes c-… and g-…)",
+            f"apt-get install --no-install-recommends {' '.join(virtual)}" if virtual else "",
         ),
         Check("memory", f"{memory / GIB:.1f} GiB", memory >= LAB_MEMORY, "the lab (three droplets: 4 GiB)"),
         Check(
@@ -116,7 +123,7 @@ def text(checks: list[Check]) -> str:
     lines = []
     for check in checks:
         lines.append(f"{marks[check.fine]} {check.name:<20} {check.seen}")
-        if check.fine is False:
+        if check.fine is False or check.remedy:
             lines.append(f"    needed for {check.needed_for}")
             if check.remedy:
                 lines.append(f"    → {check.remedy}")

@@ -14,6 +14,7 @@ from seawall import prepare
 from seawall.playbook import Recap, play
 from seawall.problem import Problem
 from seawall.progress import Phase, Progress
+from seawall.scoping import Scoping
 from seawall.session import Session
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Result:
                 f"{called()} ssh {name:<{width}}   {droplet['public_ip']:<15} {droplet['tier']}"
                 for name, droplet in droplets.items()
             ),
+            f"  scope     {Scoping.of(self.outputs).summary()}",
             f"  verified  {self.verified.summary()}",
             f"  report    {self.verified.report}",
             "  time      "
@@ -209,6 +211,7 @@ def take_down(session: Session) -> None:
                     f"The lab is down, but this is left of it: {', '.join(left)}. Run `make down` again."
                 )
             shutil.rmtree(session.where.state, ignore_errors=True)
+            session.outputs.unlink(missing_ok=True)
             session.where.known_hosts.unlink(missing_ok=True)
             phase.done("no process, mount, namespace, route, firewall rule or file of it is left")
 

@@ -50,13 +50,13 @@ class Places:
         return self.root / "tls"
 
     @property
-    def outputs(self) -> Path:
-        """The stack's outputs as a command last read them; none of them secret."""
-        return self.root / "outputs.json"
-
-    @property
     def findings(self) -> Path:
         return self.root / "findings"
+
+    @property
+    def questions(self) -> Path:
+        """What the controls asked each host last time, so that it can be asked all at once."""
+        return self.root / "questions.json"
 
     @property
     def logs(self) -> Path:

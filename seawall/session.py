@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lab.instance import own_name
@@ -44,8 +45,13 @@ class Session:
     @property
     def environment(self) -> dict[str, str]:
         """For what this command runs: once Pulumi has said what stands, nobody else has to ask it again."""
-        asked = {"SEAWALL_OUTPUTS_FILE": str(self.where.outputs)} if self.asked else {}
+        asked = {"SEAWALL_OUTPUTS_FILE": str(self.outputs)} if self.asked else {}
         return {**for_process(self.stack, self.where, self.lab), **asked}
+
+    @property
+    def outputs(self) -> Path:
+        """The stack's outputs as a command last read them; none of them secret."""
+        return self.where.root / f"outputs-{self.stack.name}.json"
 
     def engine(self) -> Engine:
         return Engine(self.stack, self.where, self.environment)
@@ -54,11 +60,20 @@ class Session:
         """The outputs of a stack that is up, or a ``Problem`` that says how to bring it up."""
         if self.stack.is_lab and not self.lab:
             raise Problem("The lab does not run. `make up` (or `seawall up`) starts it.")
-        outputs = self.engine().outputs()
+        outputs = json.loads(self.outputs.read_bytes()) if self._as_read() else self.engine().outputs()
         if not outputs.get("droplets"):
             raise Problem(
                 f"Stack {self.stack.name} has no droplets yet. `seawall up --stack {self.stack.name}` makes them."
             )
-        write_private(self.where.outputs, json.dumps(outputs).encode())
+        write_private(self.outputs, json.dumps(outputs).encode())
         self.asked = True
         return outputs
+
+    def _as_read(self) -> bool:
+        """Whether the state has not been written since the outputs were read: then Pulumi, which takes longer to start
+        than a host to answer, need not be asked. Only of the lab's state is it known, which lies here as a file."""
+        state = self.where.state / f".pulumi/stacks/seawall/{self.stack.name}.json"
+        try:
+            return self.stack.is_lab and state.stat().st_mtime_ns < self.outputs.stat().st_mtime_ns
+        except FileNotFoundError:
+            return False

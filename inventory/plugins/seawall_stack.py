@@ -23,6 +23,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 if str(CHECKOUT) not in sys.path:
     sys.path.append(str(CHECKOUT))
 
+from infra import scope  # noqa: E402
 from infra.flows import LOGS_PORT, Flow, Flows, Host, Port  # noqa: E402
 
 DOCUMENTATION = """
@@ -131,6 +132,7 @@ def host_variables(outputs: Mapping[str, Any], directory: Path) -> dict[str, dic
         outputs["vpc_range"],
     )
     aliases = {name: f"{name}.{droplet['id']}" for name, droplet in droplets.items()}
+    scopes = scope.of_outputs(outputs)
     administrators = [{"name": name, "public_keys": keys} for name, keys in outputs["administrators"].items()]
     collector = next((host for host in hosts if "logs" in droplets[host.name]["serves"]), None)
     identity = directory / "ssh" / "id_ed25519"
@@ -145,6 +147,7 @@ def host_variables(outputs: Mapping[str, Any], directory: Path) -> dict[str, dic
             "seawall_name": host.name,
             "seawall_tier": host.tier,
             "seawall_serves": droplet["serves"],
+            "seawall_scope": scopes[host.tier].scope,
             "seawall_private_ip": host.private_ip,
             "seawall_public_ip": droplet["public_ip"],
             "seawall_vpc_range": outputs["vpc_range"],

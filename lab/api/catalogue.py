@@ -31,6 +31,7 @@ class Size:
     price_monthly: float
     price_hourly: float
     absent: frozenset[str] = frozenset()  # regions that do not have it
+    family: str = "Basic"
 
     def world(self, disk: int | None = None) -> WorldSize:
         """This size as the backend knows it; a droplet resized without its disk keeps its own ``disk``."""
@@ -73,9 +74,15 @@ SIZES = (
     Size("s-2vcpu-2gb", 2048, 2, 60, 3.0, 18.0, 0.02679),
     Size("s-2vcpu-4gb", 4096, 2, 80, 4.0, 24.0, 0.03571),
     Size("s-4vcpu-8gb", 8192, 4, 160, 5.0, 48.0, 0.07143),
+    # Dedicated processors. In the lab these have a kernel of their own (lab/machines/virtual.py).
+    Size("c-2", 4096, 2, 25, 4.0, 42.0, 0.0625, family="CPU-Optimized"),
+    Size("g-2vcpu-8gb", 8192, 2, 25, 4.0, 63.0, 0.09375, family="General Purpose"),
 )
 
-IMAGES = (Image(156000012, "debian-12-x64", "Debian", "12 x64", "2026-07-01T12:00:00Z"),)
+IMAGES = (
+    Image(156000012, "debian-12-x64", "Debian", "12 x64", "2026-07-01T12:00:00Z"),
+    Image(156000013, "debian-13-x64", "Debian", "13 x64", "2026-07-01T12:00:00Z"),
+)
 
 # No "ipv6", "backups", "storage": what a region does not list, the API refuses.
 REGION_FEATURES = ["metadata", "install_agent"]
@@ -120,7 +127,7 @@ class Catalogue:
             "price_hourly": size.price_hourly,
             "regions": self.sold_in(size),
             "available": True,
-            "description": "Basic",
+            "description": size.family,
             "disk_info": [{"type": "local", "size": {"amount": size.disk, "unit": "gib"}}],
         }
 

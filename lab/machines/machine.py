@@ -1,4 +1,4 @@
-"""One droplet as a machine: its disk, its root, its processes.
+"""One droplet as a machine: its disk, its root, its processes. Here a container; ``virtual.py`` has the other kind.
 
 The root is an overlay of the image and an upper layer on a filesystem of the size's disk, in a sparse
 file of its own, so that a full disk is the droplet's own. It runs in systemd-nspawn under ``supervise.sh``, which
@@ -15,18 +15,17 @@ import subprocess
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from lab.host import patiently, run, succeeds, write_whole
 from lab.instance import Instance
+from lab.machines import image
 from lab.machines.groups import Group
 from lab.network.plan import MIRROR, Link
-from lab.world import BackendError, Droplet
+from lab.world import BackendError, Droplet, Size
 
 BOOT_DEADLINE = 60.0
 """Seconds within which a started machine's systemd must run. It takes about one."""
-
-SHUTDOWN_DEADLINE = 90.0
-"""Seconds an orderly shutdown may take before the plug is pulled: systemd's own patience with one service."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,12 @@ class Machine:
 
     instance: Instance
     id: int
+
+    comes_up: ClassVar[str] = "systemd"
+    """What ``init`` looks for, in an error's words."""
+
+    patience: ClassVar[float] = 90.0
+    """Seconds an orderly shutdown may take before the plug is pulled: systemd's own patience with one service."""
 
     @property
     def folder(self) -> Path:
@@ -58,14 +63,16 @@ class Machine:
         return Group(self.instance.tag, str(self.id))
 
     @property
-    def namespace(self) -> str:
+    def namespace(self) -> str | None:
+        """The network namespace of the machine's own."""
         return self.instance.namespace(f"d{self.id}")
 
     def running(self) -> bool:
         return bool(self.group.processes())
 
-    def build(self, droplet: Droplet, image: Path, links: tuple[Link, ...]) -> None:
+    def build(self, droplet: Droplet, links: tuple[Link, ...]) -> None:
         """Make the disk and, on it, what tells this droplet from its image. Nothing if it was done before."""
+        source = image.root(droplet.image)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self.folder / "disk.ext4"
         if not file.exists():
@@ -79,25 +86,27 @@ class Machine:
                 why=f"make the disk of droplet {droplet.name}",
             )  # fmt: skip
             draft.rename(file)
-        self._mount(droplet, image)
+        self._mount(droplet, source)
         if not (self.folder / "made").exists():
             self._individualise(droplet, links)
-            write_whole(self.folder / "made", f"{image}\n")
+            write_whole(self.folder / "made", f"{source}\n")
 
     def start(self, droplet: Droplet, links: tuple[Link, ...]) -> None:
         """Boot. Returns once the machine's own systemd runs, its links up since before it began."""
         commands = {
-            "groups": "".join(f"{door}\n" for door in self.group.make(droplet.size)),
+            "groups": "".join(f"{door}\n" for door in self.group.make(self._bounds(droplet.size))),
             "region": self.instance.namespace(droplet.region) + "\n",
-            "namespace": self.namespace + "\n",
+            "namespace": f"{self.namespace or ''}\n",
             "ports": "".join(f"{link.port}\n" for link in links),
             "links": "".join(f"{line}\n" for link in links for line in link.commands(self.namespace)),
         }
         for name, content in commands.items():
             write_whole(self.folder / name, content)
+        (self.folder / "again").unlink(missing_ok=True)
+        command = self._command(droplet, links)
         with open(self.console, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as console:
             process = subprocess.Popen(
-                ["/bin/sh", str(Path(__file__).with_name("supervise.sh")), *self._command(droplet)],
+                ["/bin/sh", str(Path(__file__).with_name("supervise.sh")), *command],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
@@ -109,8 +118,8 @@ class Machine:
             self.halt()
             raise BackendError(
                 f"Droplet {droplet.name} did not boot: "
-                + (f"its systemd did not come up within {BOOT_DEADLINE:.0f} s. " if not up else
-                   f"systemd-nspawn ended with exit code {process.returncode}. ")
+                + (f"its {self.comes_up} did not come up within {BOOT_DEADLINE:.0f} s. " if not up else
+                   f"{command[0]} ended with exit code {process.returncode}. ")
                 + f"Its console's last lines: {self._last_lines()}. The whole is in {self.console}."
             )  # fmt: skip
 
@@ -118,8 +127,8 @@ class Machine:
         """An orderly shutdown, the plug pulled if it takes too long (or at once, by ``force``)."""
         init = self.init()
         if init and not force:
-            os.kill(init, signal.SIGRTMIN + 4)  # to systemd: power off
-            patiently(lambda: not self.running(), SHUTDOWN_DEADLINE)
+            self._ask(init, reboot=False)
+            patiently(lambda: not self.running(), self.patience)
         self.halt()
 
     def reboot(self) -> None:
@@ -127,11 +136,11 @@ class Machine:
         before = self.init()
         if before is None:
             raise BackendError(f"Droplet {self.id} can't reboot: it does not run. Power it on instead.")
-        os.kill(before, signal.SIGINT)  # to systemd: Ctrl-Alt-Del
-        patiently(lambda: not self.running() or self.init() not in (None, before), SHUTDOWN_DEADLINE)
+        self._ask(before, reboot=True)
+        patiently(lambda: not self.running() or self.init() not in (None, before), self.patience)
         if self.init() in (None, before):
             raise BackendError(
-                f"Droplet {self.id} did not come back from its reboot within {SHUTDOWN_DEADLINE:.0f} s. "
+                f"Droplet {self.id} did not come back from its reboot within {self.patience:.0f} s. "
                 f"Its console's last lines: {self._last_lines()}. Power-cycle it."
             )
 
@@ -147,7 +156,8 @@ class Machine:
                 f"Processes {sorted(self.group.processes())} of droplet {self.id} can't be ended."
             )
         self.group.remove()
-        succeeds("ip", "netns", "delete", self.namespace)
+        if self.namespace:
+            succeeds("ip", "netns", "delete", self.namespace)
         for mount in (self.root, self.disk):
             if mount.is_mount():
                 run("umount", mount, why=f"unmount {mount}")
@@ -157,7 +167,7 @@ class Machine:
         self.halt()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _mount(self, droplet: Droplet, image: Path) -> None:
+    def _mount(self, droplet: Droplet, lower: Path) -> None:
         for mount in (self.disk, self.root):
             mount.mkdir(mode=0o755, exist_ok=True)
         why = f"mount the root of droplet {droplet.name}"
@@ -166,7 +176,7 @@ class Machine:
         for part in ("upper", "work"):
             (self.disk / part).mkdir(mode=0o755, exist_ok=True)
         if not self.root.is_mount():
-            layers = f"lowerdir={image},upperdir={self.disk}/upper,workdir={self.disk}/work"
+            layers = f"lowerdir={lower},upperdir={self.disk}/upper,workdir={self.disk}/work"
             run("mount", "-t", "overlay", "-o", layers, f"seawall-{self.instance.tag}", self.root, why=why)
 
     def _individualise(self, droplet: Droplet, links: tuple[Link, ...]) -> None:
@@ -179,7 +189,15 @@ class Machine:
         for name, content in files.items():
             write_whole(self.root / name, content)
 
-    def _command(self, droplet: Droplet) -> list[str]:
+    def _bounds(self, size: Size) -> Size:
+        """What the machine's processes may use of this host."""
+        return size
+
+    def _ask(self, init: int, *, reboot: bool) -> None:
+        """Ask the machine to shut itself down in order, or to reboot."""
+        os.kill(init, signal.SIGINT if reboot else signal.SIGRTMIN + 4)  # systemd's own signals
+
+    def _command(self, droplet: Droplet, links: tuple[Link, ...]) -> list[str]:
         return [
             "systemd-nspawn",
             "--quiet",

@@ -5,8 +5,9 @@
 # addresses and firewall begin anew with each boot, with links that stand before the machine looks.
 #
 #   groups    the control groups to sign in to, one cgroup.procs a line
-#   region    the namespace the links lead to        namespace   the droplet's own
+#   region    the namespace the links lead to        namespace   the droplet's own, if it shares this kernel
 #   links     ip commands, run in the region's        ports       host sides of the links
+#   again     there while the machine goes down to be rebooted
 set -u
 while read -r door; do
     echo $$ >"$door" || exit 1
@@ -19,10 +20,13 @@ while :; do
     for port in $(cat ports); do
         ip -n "$region" link delete "$port" 2>/dev/null
     done
-    ip netns delete "$namespace" 2>/dev/null
-    ip netns add "$namespace" && ip -n "$region" -batch links || exit 1
+    if [ -n "$namespace" ]; then
+        ip netns delete "$namespace" 2>/dev/null
+        ip netns add "$namespace" || exit 1
+    fi
+    ip -n "$region" -batch links || exit 1
     "$@" </dev/null
     ended=$?
-    # systemd-nspawn's word for "the machine asked to be rebooted".
-    [ "$ended" = 133 ] || exit "$ended"
+    # 133: systemd-nspawn's word for "the machine asked to be rebooted".
+    rm again 2>/dev/null || [ "$ended" = 133 ] || exit "$ended"
 done

@@ -47,10 +47,14 @@ class Link:
     mac: str
     is_default: bool
 
-    def commands(self, namespace: str) -> list[str]:
-        """``ip`` commands, in the region's namespace, that make the link to ``namespace``."""
+    def commands(self, namespace: str | None) -> list[str]:
+        """``ip`` commands, in the region's namespace, that make the link to ``namespace``.
+
+        None: to a machine with a kernel of its own, whose QEMU opens the port as a tap device.
+        """
+        peer = f"type veth peer name {self.name} address {self.mac} netns {namespace}"
         return [
-            f"link add {self.port} type veth peer name {self.name} address {self.mac} netns {namespace}",
+            f"link add {self.port} {peer}" if namespace else f"tuntap add dev {self.port} mode tap vnet_hdr",
             f"link set {self.port} up",
             # Proxy ARP answers after a random delay by default; that is for stations that share a wire.
             f"ntable change name arp_cache dev {self.port} proxy_delay 0",

@@ -184,4 +184,4 @@ def _own(kept: Baseline | None, way: Route) -> bool:
 
 def _outputs(session: Session) -> dict[str, Any]:
     """The stack's outputs; Pulumi is asked once a command."""
-    return json.loads(session.where.outputs.read_text()) if session.asked else session.standing()
+    return json.loads(session.outputs.read_text()) if session.asked else session.standing()

@@ -86,7 +86,7 @@ GENERATED = re.compile(
 def look(looking: Look) -> Iterable[Difference]:
     """Every host's quick pass side by side; in a full look then what Ansible's check mode would change."""
     session = looking.session
-    kept = session.where.outputs
+    kept = session.outputs
     # A quick look goes by what the last command read of the stack; asking Pulumi takes longer than asking a host.
     outputs = (
         json.loads(kept.read_text()) if looking.mode == "quick" and kept.exists() else session.standing()

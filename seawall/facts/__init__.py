@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from testinfra.host import Host
 
-from seawall.connection import PinnedBackend
+from seawall.connection import ANSWER_SECONDS, PinnedBackend
 from seawall.controls import not_applicable
 from seawall.facts.accounts import Accounts
 from seawall.facts.apt import Apt
@@ -33,7 +33,8 @@ SLOW = (
     "nginx -T 2>/dev/null",
     "nginx -t",
 )
-"""Commands worth asking before anybody wants to know: each takes a tenth of a second and more."""
+"""Commands worth asking before anybody wants to know, of a host that was never asked anything: each takes a tenth of
+a second and more."""
 
 
 class Undeclared(dict):
@@ -59,11 +60,12 @@ class Machine(Host):
         self.others: dict[str, Machine] = {self.name: self}
         """Every host of the run, this one too, by name."""
 
-    def begin(self) -> None:
-        """Have what takes long under way while the first controls look."""
+    def begin(self, questions: Mapping[str, int]) -> None:
+        """Have ``questions`` (those of the last run, with the seconds each may take) under way while the first controls
+        look: they then wait for all together, not for one after the other."""
         self.outside.knock(*UNDECLARED)
-        for command in SLOW:
-            self.backend.ask(command)
+        for command, seconds in (questions or dict.fromkeys(SLOW, ANSWER_SECONDS)).items():
+            self.backend.ask(command, seconds=seconds)
 
     @cached_property
     def sshd(self) -> Sshd:

@@ -5,6 +5,7 @@ By hand, after ``eval "$(seawall env)"``: ``pytest tests/controls``, ``pytest te
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from seawall.connection import Unreachable, connect, routes
 from seawall.controls import Control, Deviation, begin, looks, not_applicable
 from seawall.facts import Machine
 from seawall.findings import Finding, Status, Subject
-from seawall.places import CHECKOUT, places
+from seawall.places import CHECKOUT, places, write_private
 from seawall.problem import Problem
 
 MACHINES = pytest.StashKey[dict[str, Machine]]()
@@ -82,10 +83,29 @@ def machines(config: pytest.Config) -> dict[str, Machine]:
     found = {name: Machine(backends[name], variables[name], groups_of(name, listed)) for name in wanted}
     for machine in found.values():
         machine.others = found
-    for machine in found.values():
-        machine.begin()
+    questions = asked_before(config)
+    for name, machine in found.items():
+        machine.begin(questions.get(name, {}))
     config.stash[MACHINES] = found
     return found
+
+
+def everything(config: pytest.Config) -> bool:
+    """Whether every control is run, none picked by ``-k`` or a path of its own."""
+    return not config.option.keyword and all(Path(each).is_dir() for each in config.args)
+
+
+def asked_before(config: pytest.Config) -> dict[str, dict[str, int]]:
+    """What the last whole run asked each host. Only when to ask hangs on it: a control asks what it wants to know."""
+    try:
+        return json.loads(places().questions.read_bytes()) if everything(config) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def keep_questions(config: pytest.Config) -> None:
+    asked = {name: machine.backend.questions for name, machine in config.stash[MACHINES].items()}
+    write_private(places().questions, json.dumps(asked_before(config) | asked, indent=1).encode())
 
 
 def groups_of(name: str, listed: dict) -> set[str]:
@@ -212,6 +232,8 @@ def _finding(
 def pytest_sessionfinish(session: pytest.Session) -> None:
     found = session.config.stash[FINDINGS]
     if found:
+        if everything(session.config):
+            keep_questions(session.config)
         run = session.config.stash[RUN]
         path = session.config.getoption("--findings") or places().findings / f"{run.id}.jsonl"
         findings.write(path, findings.ordered(found.values()))

@@ -68,7 +68,7 @@ def test_arrive(host, marker):
     collectors = [other for other in host.others.values() if "collectors" in other.groups]
     if not collectors:
         not_applicable("no collector is among the hosts of this run")
-    host.run("logger -t seawall-control -p auth.notice -- %s", marker)
+    host.run("logger -t seawall-control -p auth.notice -- %s", marker, unique=True)
     wanted = f"/var/log/remote/{host.name}/seawall-control.log"
     deadline = time.monotonic() + PROMPT_SECONDS
     while True:

@@ -20,6 +20,8 @@ import httpx
 from lab import control
 
 TIERS = {"app-1": "web", "app-2": "web", "logs-1": "logs"}
+MIXED = bool(os.environ.get("SEAWALL_SOAK"))
+"""Whether app-2 differs from the others: Debian 13, its sshd started by a socket."""
 VPC = "10.77.0.0/20"
 WORLD = ["0.0.0.0/0", "::/0"]
 RESOLVERS = ["67.207.67.2/32", "67.207.67.3/32"]
@@ -43,6 +45,15 @@ write_files:
   - path: /etc/ssh/sshd_config.d/00-seawall-first-contact.conf
     content: "Port 2222\\nPermitRootLogin no\\nPasswordAuthentication no\\n"
 """
+
+BY_SOCKET = """  - path: /etc/systemd/system/ssh.socket.d/port.conf
+    content: "[Socket]\\nListenStream=\\nListenStream=2222\\n"
+runcmd:
+  - systemctl disable --now ssh.service
+  - systemctl enable --now ssh.socket
+"""
+"""Appended to the user data: systemd listens and starts sshd when somebody comes, as on Ubuntu from 22.10 on. There a
+generator makes the drop-in from sshd's Port at each boot."""
 
 
 class RolesLab:
@@ -97,19 +108,21 @@ class RolesLab:
         private = "".join(f"    {line}\n" for line in host_key.read_text().splitlines()).rstrip()
         data = USER_DATA.format(administrator=_public(self.key), private=private, public=_public(host_key))
         droplet = {"name": name, "region": "fra1", "size": "s-1vcpu-1gb", "image": "debian-12-x64"}
+        if MIXED and name == "app-2":
+            droplet["image"], data = "debian-13-x64", data + BY_SOCKET
         body = {**droplet, "vpc_uuid": vpc, "user_data": data}
         return self.api.post("/v2/droplets", json=body).raise_for_status().json()["droplet"]["id"]
 
     def _addresses(self, name: str) -> dict[str, str]:
         """public and private address, once the droplet is up and an administrator gets in."""
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 600
         while time.monotonic() < deadline:
             droplet = self.api.get(f"/v2/droplets/{self.ids[name]}").raise_for_status().json()["droplet"]
             found = {each["type"]: each["ip_address"] for each in droplet["networks"]["v4"]}
             if droplet["status"] == "active" and self._gets_in(found["public"]):
                 return found
             time.sleep(0.5)
-        raise AssertionError(f"{name} does not answer on port 2222 within 180 s")
+        raise AssertionError(f"{name} does not answer on port 2222 within 600 s")
 
     def _gets_in(self, address: str) -> bool:
         options = [
@@ -119,7 +132,7 @@ class RolesLab:
             "ConnectTimeout=3",
         ]
         argv = ["ssh", "-q", "-i", str(self.key), *(word for one in options for word in ("-o", one))]
-        argv += ["-p", "2222", f"ops@{address}", "sudo cloud-init status --wait"]
+        argv += ["-p", "2222", f"ops@{address}", "sudo cloud-init status --wait || [ $? = 2 ]"]
         return subprocess.run(argv, capture_output=True, timeout=120, check=False).returncode == 0
 
     def _variables(self, name: str, addresses: dict[str, dict[str, str]]) -> dict:

@@ -56,6 +56,19 @@ def test_the_second_run_changes_nothing(converged: Host) -> None:
     assert (second.failed, second.changed()) == (False, 0), second.said
 
 
+@pytest.mark.skipif(not roles_lab.MIXED, reason="part of make soak")
+def test_debian_13_is_among_the_hosts_and_its_sshd_no_longer_waits_for_a_socket(
+    converged: Host, lab: roles_lab.RolesLab
+) -> None:
+    """Its ssh.socket, enabled before as Ubuntu has it, would keep sshd from listening where it is told to."""
+    app_2 = Host("app-2", lab.inventory, lab.directory)
+    assert app_2.ssh("cat /etc/debian_version").startswith("13")
+    states = app_2.ssh(
+        "for unit in ssh.socket ssh.service; do systemctl is-active $unit; systemctl is-enabled $unit; done; true"
+    )
+    assert states.split() == ["inactive", "disabled", "active", "enabled"]
+
+
 def test_check_mode_on_a_hardened_host_finds_nothing(converged: Host) -> None:
     looked = converged.harden(*EVERYONE, "--check")
     assert (looked.failed, looked.changed()) == (False, 0), looked.said

@@ -12,7 +12,9 @@ from seawall import prepare
 from seawall.environment import Stack, for_process, for_shell
 from seawall.places import only_one, places, write_private
 from seawall.problem import Problem
-from seawall.pulumi import forget_salt
+from seawall.progress import Progress
+from seawall.pulumi import Engine, forget_salt
+from seawall.session import Session
 
 
 @pytest.fixture
@@ -107,3 +109,30 @@ def test_the_salt_of_a_state_that_is_gone_is_dropped_but_never_with_secrets(tmp_
     settings.write_text("config:\n  a: {secure: v1:y}\nencryptionsalt: v1:x\n")
     forget_salt(settings)
     assert "encryptionsalt" in settings.read_text()
+
+
+def test_pulumi_is_asked_again_only_when_the_state_was_written_since(where, monkeypatch):
+    state = where.state / ".pulumi/stacks/seawall/lab.json"
+    state.parent.mkdir(parents=True)
+    state.write_text("{}")
+    asked = []
+
+    def outputs(engine):
+        asked.append(engine.stack.name)
+        return {"droplets": {"app-1": {"id": len(asked)}}}
+
+    monkeypatch.setattr(Engine, "outputs", outputs)
+    session = Session(Stack("lab"), where, {"api": "http://127.0.0.1:7001"}, Progress())
+    assert session.standing() == session.standing() == {"droplets": {"app-1": {"id": 1}}}
+    os.utime(state, ns=(2**62, 2**62))  # an update, a refresh, an import: each writes the state anew
+    assert session.standing() == {"droplets": {"app-1": {"id": 2}}}
+    assert asked == ["lab", "lab"]
+
+
+def test_of_a_state_elsewhere_pulumi_is_always_asked(where, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Engine, "outputs", lambda engine: asked.append(1) or {"droplets": {"app-1": {}}})
+    session = Session(Stack("prod"), where, None, Progress())
+    session.standing()
+    session.standing()
+    assert len(asked) == 2

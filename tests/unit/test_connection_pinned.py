@@ -211,3 +211,17 @@ def test_a_jump_through_a_stranger_is_refused():
 def test_an_inventory_that_does_not_say_how_is_refused(missing):
     with pytest.raises(Problem, match="does not say how to reach app-1"):
         routes({"app-1": {name: value for name, value in held().items() if name != missing}})
+
+
+# --- What it remembers --------------------------------------------------------------------------------------
+
+
+def test_what_one_run_asked_can_be_asked_at_once_in_the_next(servers, backends, known_hosts):
+    server = servers()
+    pin(known_hosts, "app-1.7", server)
+    backend = backends(**{"app-1": server})["app-1"]
+    backend.run("echo %s", "same")
+    backend.run("echo slow", seconds=90)
+    backend.run("echo this-run-only", unique=True)
+    backend.run("echo now", fresh=True)
+    assert backend.questions == {"echo same": 30, "echo slow": 90}

@@ -48,7 +48,8 @@ def test_no_such_size_or_image(values, api, tmp_path):
         "seawall:tiers.app.size: region fra1 has no size s-1vcpu-1mb. Choose one it has, e.g. s-"
     )
     assert image == (
-        "seawall:tiers.logs.image: region fra1 has no image debian-6-x64. Choose one it has, e.g. debian-12-x64."
+        "seawall:tiers.logs.image: region fra1 has no image debian-6-x64. Choose one it has, e.g. "
+        "debian-13-x64, debian-12-x64."
     )
 
 

@@ -121,6 +121,7 @@ class TestTheLab:
             "public_ip": f"203.0.113.{number - 1000}",
             "private_ip": f"10.20.0.{number - 1000}",
             "tier": "logs",
+            "scope": "connected",
             "serves": ["logs"],
             "image": "debian-12-x64",
             "region": "fra1",

@@ -95,6 +95,7 @@ def test_a_web_server(directory):
         "seawall_name": "app-1",
         "seawall_tier": "app",
         "seawall_serves": ["web"],
+        "seawall_scope": "in",
         "seawall_private_ip": "10.20.0.2",
         "seawall_public_ip": "203.0.113.2",
         "seawall_vpc_range": "10.20.0.0/20",

@@ -9,8 +9,9 @@ import pytest
 
 from lab import packages
 from lab.instance import BENCHMARKING, DOCUMENTATION, Instance, choose_range
-from lab.machines import image
+from lab.machines import image, virtual
 from lab.machines.groups import Hierarchy, limits
+from lab.machines.machine import Machine
 from lab.network import balancer, plan
 from lab.world import (
     BackendError,
@@ -136,11 +137,11 @@ def test_limits_in_both_versions_of_control_groups() -> None:
 
 
 def test_an_images_key_follows_its_content(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "debian-12-x64").mkdir()
-    (tmp_path / "debian-12-x64" / "packages.txt").write_text("sudo\n")
+    (tmp_path / "droplet").mkdir()
+    (tmp_path / "droplet" / "packages.txt").write_text("sudo\n")
     monkeypatch.setattr(image, "FOLDER", tmp_path)
     before = image.key("debian-12-x64")
-    (tmp_path / "debian-12-x64" / "packages.txt").write_text("sudo\ncurl\n")
+    (tmp_path / "droplet" / "packages.txt").write_text("sudo\ncurl\n")
     assert image.key("debian-12-x64") != before
 
 
@@ -207,3 +208,50 @@ def test_needed_packages_are_listed_once() -> None:
     assert {"haproxy", "apt-cacher-ng", "mmdebstrap", "systemd-container", "nftables"} <= set(
         packages.needed()
     )
+
+
+def test_a_machine_of_its_own_kernel_has_tap_devices_with_a_droplets_addresses_and_routes() -> None:
+    droplet = Droplet(7, "own", "fra1", "debian-12-x64", SIZE, "v", "198.18.7.17", "10.20.0.7")
+    link, _ = plan.links_of(HERE, world(), droplet)
+    tap, veth = link.commands(None), link.commands("seawall-x-d7")
+    assert tap[0] == "tuntap add dev p7 mode tap vnet_hdr"
+    assert veth[0] == "link add p7 type veth peer name eth0 address 02:00:00:00:00:07 netns seawall-x-d7"
+    assert tap[1:] == veth[1:]
+
+
+@pytest.mark.parametrize(
+    ("size", "own"),
+    [("s-1vcpu-512mb-10gb", False), ("s-4vcpu-8gb", False), ("c-2", True), ("g-2vcpu-8gb", True)],
+)
+def test_sizes_with_dedicated_processors_have_a_kernel_of_their_own(size: str, own: bool) -> None:
+    assert virtual.has_own_kernel(size) is own
+
+
+def test_a_machine_stays_what_it_was_made_as(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.instance.DATA", tmp_path)
+    dedicated = Size("c-2", 4096, 2, 25)
+    assert type(virtual.of(HERE, 1, dedicated)) is virtual.Virtual
+    assert type(virtual.of(HERE, 1, SIZE)) is Machine
+    (HERE.droplets / "1").mkdir(parents=True)
+    assert type(virtual.of(HERE, 1, dedicated)) is virtual.Virtual, "its making was interrupted"
+    (HERE.droplets / "1" / "made").touch()
+    assert type(virtual.of(HERE, 1, dedicated)) is Machine
+    (HERE.droplets / "1" / "vmlinuz").touch()
+    assert type(virtual.of(HERE, 1)) is type(virtual.of(HERE, 1, SIZE)) is virtual.Virtual
+
+
+def test_without_qemu_only_droplets_that_need_it_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.instance.DATA", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    droplet = Droplet(
+        7, "own", "fra1", "debian-12-x64", Size("c-2", 4096, 2, 25), "v", "198.18.7.17", "10.20.0.7"
+    )
+    with pytest.raises(
+        BackendError, match=r"own can't boot: its size c-2.*`qemu-system-x86_64` is not installed"
+    ):
+        virtual.of(HERE, 7, droplet.size).build(droplet, ())
+    assert not (HERE.droplets / "7").exists()
+    assert packages.needed(packages.OWN_KERNEL) == ["qemu-system-x86"]
+    assert "qemu-system-x86" not in packages.needed()
