@@ -14,6 +14,14 @@ define stage
 	|| { echo "== $(1): FAILED after $$((SECONDS - start)) s"; exit 1; }
 endef
 
+# $(call debian,PACKAGE): installed where its command of the same name is missing, and its version told.
+define debian
+command -v $(1) >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+	&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null; } \
+	|| echo "seawall: no $(1) here, and it can't be installed: its tests will say so"; \
+	$(1) --version 2>/dev/null | head -n 1
+endef
+
 .PHONY: help setup up down test lint unit judges lab e2e bench soak lock
 help:
 	@echo "make up      an empty machine → hardened, verified droplets behind a TLS load balancer"
@@ -53,14 +61,13 @@ unit: $(READY)
 	$(call stage,unit,$(PYTEST) tests/unit)
 
 judges: $(READY) .venv-judges/.ready .venv-oscal/.ready
-	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
-		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
-		|| echo "seawall: no chromium here, and it can't be installed: its tests will say that they skip"
+	@$(call debian,chromium)
 	$(call stage,judges,$(PYTEST) tests/judges)
 
 .venv-judges/.ready: tests/judges/requirements.txt
 .venv-oscal/.ready: tests/judges/requirements-oscal.txt
-.venv-judges/.ready .venv-oscal/.ready: | $(READY)
+.venv-hosts/.ready: tests/judges/requirements-hosts.txt
+.venv-judges/.ready .venv-oscal/.ready .venv-hosts/.ready: | $(READY)
 	@echo "seawall: installing judges into $(@D)"
 	@[ -x $(@D)/bin/python ] || $(VENV)/bin/python -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
@@ -70,7 +77,8 @@ lab: $(READY)
 	$(call stage,setup,$(VENV)/bin/seawall setup)
 	$(call stage,lab,$(PYTEST) tests/lab)
 
-e2e: $(READY)
+e2e: $(READY) .venv-hosts/.ready
+	@$(call debian,nmap)
 	$(call stage,end to end,$(PYTEST) tests/e2e)
 
 bench: $(READY)
@@ -84,6 +92,6 @@ soak: $(READY)
 lock: $(READY)
 	@$(VENV)/bin/uv pip compile requirements.in --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --quiet --output-file requirements.txt
-	@for name in requirements requirements-oscal; do \
+	@for name in requirements requirements-oscal requirements-hosts; do \
 		$(VENV)/bin/uv pip compile tests/judges/$$name.in --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --quiet --output-file tests/judges/$$name.txt; done

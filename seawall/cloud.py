@@ -1,4 +1,4 @@
-"""Look into the account itself, beside Pulumi: what an interrupted run may have created unseen.
+"""Look into the account itself, beside Pulumi: what an interrupted run may have created unseen, and what died since.
 
 ``POST /v2/droplets`` and its like have no idempotency key. A run killed between the request and the
 answer leaves something the state doesn't know; looked up by its name (and the stack's own tag), it is
@@ -7,6 +7,7 @@ adopted instead of made twice.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -79,6 +80,57 @@ def find_created(
             for identity in candidates:
                 found[resource["urn"]] = identity
     return found
+
+
+def astray(
+    known: Iterable[Mapping[str, Any]], environment: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The state's droplets, name → id, that are gone from the account, and those that are off.
+
+    Pulumi calls both unchanged: it compares declarations and doesn't ask. Without a token nobody is asked here either,
+    and hardening then says whom it could not reach.
+    """
+    kind = "digitalocean:index/droplet:Droplet"
+    ids = {
+        resource["urn"].rpartition("::")[2]: str(resource["id"])
+        for resource in known
+        if resource["type"] == kind and resource.get("id")
+    }
+    if not ids or not environment.get("DIGITALOCEAN_TOKEN"):
+        return {}, {}
+    with client(environment) as api:
+        status = {str(item["id"]): item["status"] for item in every(api, KINDS[kind])}
+    gone = {name: identity for name, identity in ids.items() if identity not in status}
+    off = {name: identity for name, identity in ids.items() if status.get(identity) == "off"}
+    return gone, off
+
+
+def power_on(off: Mapping[str, str], environment: Mapping[str, str], seconds: float = 180) -> None:
+    """Start droplets, and wait until the API says that they have."""
+    with client(environment) as api:
+        begun = {name: _begin_power_on(api, name, identity) for name, identity in off.items()}
+        deadline = time.monotonic() + seconds
+        for name, action in begun.items():
+            while (status := one(api, f"/v2/actions/{action}")["action"]["status"]) == "in-progress":
+                if time.monotonic() > deadline:
+                    raise Problem(
+                        f"{name} was off and has not started within {seconds:.0f} s. See its console in the "
+                        "control panel, then run this again."
+                    )
+                time.sleep(0.5)
+            if status != "completed":
+                raise Problem(
+                    f"{name} is off and could not be started: DigitalOcean says {status}. See the control panel."
+                )
+
+
+def _begin_power_on(api: httpx.Client, name: str, identity: str) -> str:
+    try:
+        answer = api.post(f"/v2/droplets/{identity}/actions", json={"type": "power_on"})
+        answer.raise_for_status()
+    except httpx.HTTPError as error:
+        raise Problem(f"{name} is off and could not be started: {error}. Run this again.") from None
+    return str(answer.json()["action"]["id"])
 
 
 def adopted(deployment: Mapping[str, Any], found: Mapping[str, str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterable, Mapping
+from typing import IO
 
 from seawall.places import CHECKOUT
 from seawall.problem import Problem
@@ -12,17 +13,33 @@ from seawall.problem import Problem
 
 def listed(options: Iterable[str] = (), environment: Mapping[str, str] | None = None) -> dict:
     """What Ansible lists: by ``options`` (``-i FILE``), else as ansible.cfg says. ``Problem`` where it can't."""
-    answer = subprocess.run(
+    listing = begin(options, environment)
+    text, said = listing.communicate()
+    if listing.returncode:
+        raise unreadable(said)
+    return read(text)
+
+
+def begin(
+    options: Iterable[str] = (),
+    environment: Mapping[str, str] | None = None,
+    says: IO[str] | int = subprocess.PIPE,
+) -> subprocess.Popen[str]:
+    """Ansible at its list, for whoever has something else to do meanwhile: the listing on standard output, what is
+    wrong with it in ``says``."""
+    return subprocess.Popen(
         ["ansible-inventory", *options, "--list"],
         cwd=CHECKOUT,
         env=environment,
-        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=says,
         text=True,
-        check=False,
     )
-    if answer.returncode:
-        raise Problem(f"The inventory could not be read: {' '.join(answer.stderr.split())}")
-    return read(answer.stdout)
+
+
+def unreadable(said: str) -> Problem:
+    return Problem(f"The inventory could not be read: {' '.join(said.split())}")
 
 
 def read(text: str) -> dict:

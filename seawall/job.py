@@ -100,6 +100,7 @@ def bring_up(session: Session) -> Result:
     with progress.phase("pulumi") as phase:
         engine.ensure()
         notes += engine.recover(phase)
+        notes += engine.revive(phase)
         outcome = engine.up(phase)
         phase.done(str(outcome))
         outputs = session.standing()

@@ -43,6 +43,8 @@ class Engine:
 
     def __init__(self, stack: Stack, where: Places, environment: Mapping[str, str]) -> None:
         self.stack, self.where, self.environment = stack, where, environment
+        self.resources: list[dict] = []
+        """The state's, as ``recover`` read them."""
 
     def ask(self, *arguments: str, stdin: str = "") -> str:
         """Standard output of a short command."""
@@ -96,22 +98,42 @@ class Engine:
         """Pick up what a killed run left: its lock, and creations whose end Pulumi never saw. Says what it did."""
         said = self._release_dead_locks()
         state = json.loads(self.ask("stack", "export"))
+        self.resources = (state.get("deployment") or {}).get("resources") or []
         pending = (state.get("deployment") or {}).get("pending_operations") or []
         if not pending:
             return said
         phase.now(f"{len(pending)} operations of an interrupted run")
-        found = cloud.find_created(pending, state["deployment"].get("resources") or [], self.environment)
+        found = cloud.find_created(pending, self.resources, self.environment)
         # `pulumi refresh --import-pending-creates` only drops them, as of 3.253; so the state itself is completed.
         state["deployment"] = cloud.adopted(state["deployment"], found)
         self.ask("stack", "import", stdin=json.dumps(state))
-        command = ["pulumi", "refresh", "--yes", "--skip-preview", "--stack", self.stack.name]
-        ended = run(command, self.environment, self.where.logs / "recover.log", phase.now)
-        if ended.code:
-            raise Problem(diagnosis(ended.lines, "refresh", self.where.logs / "recover.log"))
+        self._refresh(phase)
         said.append(
             f"picked up {len(pending)} interrupted operations ({len(found)} found in the cloud and adopted)"
         )
         return said
+
+    def revive(self, phase: Phase) -> list[str]:
+        """Start droplets that are off and have those made anew that are gone: Pulumi alone would call both unchanged.
+        Says what it did. After ``recover``, which has read the state."""
+        gone, off = cloud.astray(self.resources, self.environment)
+        said = []
+        if off:
+            phase.now(f"starting {', '.join(off)}")
+            cloud.power_on(off, self.environment)
+            said.append(f"started what was off: {', '.join(off)}")
+        if gone:
+            phase.now(f"gone from the account: {', '.join(gone)}")
+            self._refresh(phase)
+            said.append(f"made anew what was gone from the account: {', '.join(gone)}")
+        return said
+
+    def _refresh(self, phase: Phase) -> None:
+        """Read into the state what stands in the cloud."""
+        command = ["pulumi", "refresh", "--yes", "--skip-preview", "--stack", self.stack.name]
+        ended = run(command, self.environment, self.where.logs / "recover.log", phase.now)
+        if ended.code:
+            raise Problem(diagnosis(ended.lines, "refresh", self.where.logs / "recover.log"))
 
     def _release_dead_locks(self) -> list[str]:
         """File backends lock by a file that names a process. A lock whose process is gone is released.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,12 @@ def run(
     environment: Mapping[str, str],
     log: Path,
     on_line: Callable[[str], None] = lambda line: None,
+    *,
+    reads: Iterable[int] = (),
 ) -> Ended:
     """Run to the end in the checkout, handing on each line as it comes and keeping all in ``log`` (mode 0600).
+
+    ``reads`` are open descriptors that the program gets too.
 
     An interrupt reaches the program too (same terminal); it is waited for, so that it can tidy up.
     """
@@ -36,6 +40,7 @@ def run(
             cwd=CHECKOUT,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
+            pass_fds=tuple(reads),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
-from seawall import findings
+from seawall import findings, inventory
 from seawall.findings import Finding, Run, Status
 from seawall.places import Places
 from seawall.problem import USAGE, Problem
@@ -105,14 +106,25 @@ def run(
     ]
     command += ["--findings", str(report), *(f"--host={name}" for name in hosts)]
     command += ["-k", only] if only else []
-    command += [f"--hosts-file={hosts_file}"] if hosts_file else []
     log = where.logs / "verify.log"
     alone = {**environment, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    ended = run_tool(command, alone, log, lambda line: progress(readable(line)))
+    say = lambda line: progress(readable(line))  # noqa: E731
+    if hosts_file:
+        ended = run_tool([*command, f"--hosts-file={hosts_file}"], alone, log, say)
+    else:
+        # Ansible takes as long to list the hosts as pytest to start: both at once, the one reading from the other.
+        with TemporaryFile("w+") as said, inventory.begin(environment=environment, says=said) as listing:
+            assert listing.stdout
+            pipe = listing.stdout.fileno()
+            ended = run_tool([*command, f"--hosts-file=/dev/fd/{pipe}"], alone, log, say, reads=[pipe])
+            listing.communicate()  # what nobody read, should pytest have ended before
+            if listing.returncode:
+                said.seek(0)
+                raise inventory.unreadable(said.read())
     if ended.code == PYTEST_USAGE_ERROR:
-        said = [line.removeprefix("ERROR: ") for line in ended.lines if line.startswith("ERROR: ")]
+        wrong = [line.removeprefix("ERROR: ") for line in ended.lines if line.startswith("ERROR: ")]
         raise Problem(
-            " ".join(said) or f"pytest did not take its arguments; all it said is in {log}.", code=USAGE
+            " ".join(wrong) or f"pytest did not take its arguments; all it said is in {log}.", code=USAGE
         )
     if ended.code not in PYTEST_RAN or not report.exists():
         raise Problem(

@@ -36,6 +36,9 @@ POLICIES = {"DEFAULT": DEFAULT, "STRONG": STRONG}
 """TLS 1.2 suites of DigitalOcean's two policies. Both take TLS 1.2 and 1.3 only; DEFAULT adds CBC and suites
 without forward secrecy for old clients, STRONG keeps what has both AEAD and ECDHE."""
 
+CURVES = "X25519:P-256:P-384"
+"""Mozilla's intermediate profile, version 5.7."""
+
 GLOBAL = """\
 global
     user haproxy
@@ -246,7 +249,7 @@ def _frontend(number: int, forwarding: Forwarding, balancer: LoadBalancer, folde
     if kind == "tls":
         bind += (
             f" ssl crt {folder}/{forwarding.certificate_id}.pem alpn h2,http/1.1"
-            f" ciphers {POLICIES[balancer.tls_cipher_policy]}"
+            f" ciphers {POLICIES[balancer.tls_cipher_policy]} curves {CURVES}"
         )
     lines = [bind, f"mode {'tcp' if kind == 'tcp' else 'http'}", *_admission(balancer)]
     if kind == "plain" and balancer.redirect_http_to_https:

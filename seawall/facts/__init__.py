@@ -95,6 +95,10 @@ class Machine(Host):
     def outside(self) -> Outside:
         return Outside(self)
 
+    def text(self, path: str) -> str:
+        """A file's content; nothing where there is no such file."""
+        return self.run("cat -- %s", path).stdout
+
     def daemon(self, unit: str) -> Daemon:
         return Daemon(self, unit)
 

@@ -59,7 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def inventory(config: pytest.Config) -> dict:
     """The inventory as Ansible lists it."""
     if path := config.getoption("--hosts-file"):
-        return inventories.read(path.read_text())
+        return inventories.read(path.read_text() or "{}")
     source = config.getoption("--inventory")
     return inventories.listed(["-i", source] if source else [])
 

@@ -205,7 +205,7 @@ def test_empty_passwords(host):
     requirements=["pci-8.3.2", "cis-deb12-7.2.1"],
 )
 def test_shadowed(host):
-    fields = [line.split(":")[:2] for line in host.file("/etc/passwd").content_string.splitlines() if line]
+    fields = [line.split(":")[:2] for line in host.text("/etc/passwd").splitlines() if line]
     expect([name for name, field in fields if field != "x"], "not shadowed").to_be_empty()
 
 
@@ -353,7 +353,7 @@ def test_umask(host):
 )
 def test_banners(host):
     for path in ("/etc/issue", "/etc/issue.net"):
-        text = host.file(path).content_string
+        text = host.text(path)
         expect("authorised use only" in text or "authorized use only" in text, f"{path} warns").to_be(True)
         tells = [
             word for word in ("Debian", "Ubuntu", "GNU/Linux", "\\r", "\\v", "\\s", "\\m") if word in text
@@ -412,7 +412,7 @@ def test_key_files(host):
 
 def pam(host, stack, module):
     """The lines of one of PAM's common stacks that call a module, as words."""
-    lines = host.file(f"/etc/pam.d/common-{stack}").content_string.splitlines()
+    lines = host.text(f"/etc/pam.d/common-{stack}").splitlines()
     return [line.split() for line in lines if f"{module}.so" in line and not line.startswith("#")]
 
 

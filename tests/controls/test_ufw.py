@@ -208,7 +208,7 @@ def test_ssh_limit(host):
     requirements=["pci-2.2.6"],
 )
 def test_sysctl(host):
-    text = host.file("/etc/default/ufw").content_string
+    text = host.text("/etc/default/ufw")
     lines = [
         line.partition("=")[2].strip('"') for line in text.splitlines() if line.startswith("IPT_SYSCTL=")
     ]

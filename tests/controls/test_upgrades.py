@@ -189,7 +189,7 @@ def test_failures(host):
 )
 def test_restart(host):
     expect("needrestart" in host.apt.installed, "needrestart installed").to_be(True)
-    text = host.file("/etc/needrestart/conf.d/seawall.conf").content_string
+    text = host.text("/etc/needrestart/conf.d/seawall.conf")
     expect("$nrconf{restart} = 'a'" in text or "$nrconf{restart} = 'l'" in text, "set to act").to_be(True)
 
 

@@ -252,9 +252,16 @@ def test_check_mode_tells_the_truth_and_changes_nothing(world, up):
 
 
 def test_up_again_mends_what_was_changed_by_hand(world, up):
+    """A droplet that somebody switched off among it: to Pulumi that is no difference."""
+    off = f"$DIGITALOCEAN_API_URL/v2/droplets/{world.outputs()['droplets']['app-1']['id']}/actions"
+    switch = (
+        """curl -sSf -H "Authorization: Bearer $DIGITALOCEAN_TOKEN" -H 'Content-Type: application/json' """
+    )
+    assert world.by_hand(switch + f"""-d '{{"type":"power_off"}}' {off}""").returncode == 0
     ended = world.seawall("up", "--json")
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout)
+    assert "started what was off: app-1" in told["notes"]
     assert told["changed"] is True
     assert told["hosts"]["app-2"]["changed"] >= 1
     assert world.ssh("app-2", "test", "-e", "/etc/issue.net").returncode == 0

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
-from .api_support import ANYWHERE, cloud, custom_certificate, served, ssh_key
+from lab.api.app import reader_token
+
+from .api_support import ANYWHERE, TOKEN, cloud, custom_certificate, served, ssh_key
 
 
 @pytest.fixture
@@ -197,6 +201,17 @@ def test_no_token_and_a_wrong_one(lab):
         assert refused.status_code == 401
         assert refused.json()["id"] == "unauthorized"
         assert refused.json()["request_id"] == refused.headers["x-request-id"]
+
+
+def test_a_token_that_only_reads(lab):
+    """DigitalOcean's scopes, as far as a watch needs them: every GET, and nothing else."""
+    token = reader_token(hashlib.sha256(TOKEN.encode()).hexdigest())
+    headers = {"Authorization": f"Bearer {token}"}
+    assert lab.http.get("/v2/account", headers=headers).status_code == 200
+    for method, path in (("POST", "/v2/tags"), ("DELETE", "/v2/tags/x"), ("PUT", "/v2/account/keys/1")):
+        refused = lab.http.request(method, path, headers=headers, json={"name": "x"})
+        assert (refused.status_code, refused.json()["id"]) == (403, "forbidden")
+    assert lab.ask("GET", "/v2/tags")["tags"] == []
 
 
 def test_unknown_routes_answer_404_and_are_remembered(lab):
