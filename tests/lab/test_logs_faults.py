@@ -210,6 +210,7 @@ def test_renewal_before_the_end_loses_nothing(pair: Pair) -> None:
     pair.all_arrive("renewed", pair.app)
 
 
+@soak_only
 def test_the_sender_is_rebooted(pair: Pair) -> None:
     if pair.app.restart is None:
         pytest.skip("this host is not ours to restart")
@@ -252,6 +253,7 @@ def test_a_long_json_event_arrives_whole(pair: Pair) -> None:
     )
 
 
+@soak_only
 def test_classic_syslog_is_taken_from_declared_ranges_only_and_filed_apart(pair: Pair) -> None:
     address, sender = (host.variables["seawall_private_ip"] for host in (pair.logs, pair.app))
     heard = "sudo ss -Hlntu 'sport = :514' | wc -l"
