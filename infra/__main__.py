@@ -9,7 +9,16 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 # Pulumi runs this folder as a program; the inventory and the tests import it as the package `infra`. So here, too.
 sys.path.insert(0, str(CHECKOUT))
 
-from infra import certificates, droplets, firewalls, loadbalancer, network  # noqa: E402
+from infra import (  # noqa: E402
+    certificates,
+    dns,
+    droplets,
+    firewalls,
+    loadbalancer,
+    monitoring,
+    network,
+    project,
+)
 from infra.outputs import outputs  # noqa: E402
 from infra.program import settings_of  # noqa: E402
 from infra.stack import Stack  # noqa: E402
@@ -22,16 +31,25 @@ settings = settings_of(stack, CHECKOUT)
 # The ground, and the walls: they stand before anybody lives within.
 vpc = network.vpc(stack, settings)
 tags = network.tags(stack, settings)
+way_out = network.nat_gateway(stack, settings, vpc)
 walls = firewalls.for_tiers(stack, settings, tags)
 
 # The machines.
-machines = droplets.create(stack, settings, vpc, tags, walls)
+machines = droplets.create(stack, settings, vpc, tags, walls, way_out)
 
 # The door, and who stands behind it.
 certificate = certificates.site(stack, settings)
 members = [machine.droplet.id for machine in machines if machine.tier in settings.derived.balanced()]
 balancer = loadbalancer.create(stack, settings, vpc, certificate, members)
 firewalls.for_load_balancer(stack, settings, tags, balancer)
+
+# What people see of it: its name, who is told of trouble, where it stands in the control panel.
+zone = dns.create(settings, balancer)
+monitoring.create(stack, settings, tags["all"])
+urns = [machine.droplet.droplet_urn for machine in machines]
+urns += [machine.reserved.reserved_ip_urn for machine in machines if machine.reserved]
+urns += [balancer.load_balancer_urn, *([zone.domain_urn] if zone else [])]
+project.create(stack, settings, urns)
 
 for name, value in outputs(stack.stack, settings, machines, balancer).items():
     pulumi.export(name, value)

@@ -10,6 +10,9 @@ import pulumi_digitalocean as do
 from infra.settings import LetsEncryptCertificate, Settings
 from infra.stack import Stack
 
+NEW_ONE_FIRST = pulumi.ResourceOptions(delete_before_replace=False)
+"""The name is ours, so the provider would delete the old one first: the load balancer still holds it."""
+
 
 def site(stack: Stack, settings: Settings) -> do.Certificate:
     """DigitalOcean can't replace a certificate in use: its name holds its content's digest, so that a new one is
@@ -17,7 +20,8 @@ def site(stack: Stack, settings: Settings) -> do.Certificate:
     wanted = settings.certificate
     if isinstance(wanted, LetsEncryptCertificate):
         name = _named(stack, *wanted.domains)
-        return do.Certificate("site", name=name, type="lets_encrypt", domains=list(wanted.domains))
+        domains = list(wanted.domains)
+        return do.Certificate("site", name=name, type="lets_encrypt", domains=domains, opts=NEW_ONE_FIRST)
     leaf = wanted.leaf.read_text()
     chain = wanted.chain.read_text() if wanted.chain else None
     return do.Certificate(
@@ -27,6 +31,7 @@ def site(stack: Stack, settings: Settings) -> do.Certificate:
         leaf_certificate=leaf,
         certificate_chain=chain,
         private_key=pulumi.Output.secret(wanted.private_key.read_text()),
+        opts=NEW_ONE_FIRST,
     )
 
 

@@ -24,6 +24,7 @@ def outputs(
         "loadbalancer_ip": balancer.ip,
         "admin_user": settings.administrators[0].name,
         "ssh_port": settings.ssh_port,
+        "bastion": f"{settings.bastion}-1" if settings.bastion else None,
         "vpc_range": settings.vpc_range,
         "trusted_ranges": list(settings.trusted_ranges),
         "administrators": {person.name: list(person.public_keys) for person in settings.administrators},
@@ -33,6 +34,7 @@ def outputs(
             machine.name: {
                 "id": machine.droplet.id,
                 "public_ip": machine.droplet.ipv4_address,
+                **({"reserved_ip": machine.reserved.ip_address} if machine.reserved else {}),
                 "private_ip": machine.droplet.ipv4_address_private,
                 "tier": machine.tier,
                 "scope": scopes[machine.tier].scope,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,7 @@ class Result:
             f"            {self.curl}",
             "  log in    "
             + "\n            ".join(
-                f"{called()} ssh {name:<{width}}   {droplet['public_ip']:<15} {droplet['tier']}"
+                f"{called()} ssh {name:<{width}}   {_address(droplet):<15} {droplet['tier']}"
                 for name, droplet in droplets.items()
             ),
             f"  scope     {Scoping.of(self.outputs).summary()}",
@@ -80,6 +80,10 @@ class Result:
             + f"; in all {sum(self.seconds.values()):.0f} s",
         ]
         return "\n".join([*lines, *(f"  note      {note}" for note in self.notes)])
+
+
+def _address(droplet: Mapping[str, Any]) -> str:
+    return droplet["public_ip"] or droplet["private_ip"]
 
 
 def called() -> str:

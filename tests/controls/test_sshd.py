@@ -332,12 +332,15 @@ def test_agent_forwarding(host):
 
 @control(
     "sshd-tcp-forwarding",
-    "No port is forwarded through a host, around its firewall",
+    "No port is forwarded through a host, but by a bastion to the hosts behind it",
     severity="high",
     requirements=["pci-1.3.2", "cis-deb12-5.1.8"],
 )
 def test_tcp_forwarding(host):
-    expect(host.sshd["allowtcpforwarding"], "AllowTcpForwarding").to_be("no")
+    targets = host.vars.get("sshd_jump_targets")
+    expect(host.sshd["allowtcpforwarding"], "AllowTcpForwarding").to_be("local" if targets else "no")
+    if targets:
+        expect(set(host.sshd["permitopen"].split()), "PermitOpen").to_be_exactly(set(targets))
 
 
 @control(

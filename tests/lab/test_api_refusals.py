@@ -66,9 +66,8 @@ def test_what_is_not_there_is_404(lab, path):
         ({"user_data": "ä" * (32 * 1024 + 1)}, "65536 bytes"),
         ({"tags": ["no spaces"]}, "tags"),
         ({"ipv6": True}, "ipv6 is not available"),
-        ({"backups": True}, "backups is not available"),
         ({"volumes": ["x"]}, "volumes is not available"),
-        ({"public_networking": False}, "public_networking"),
+        ({"backups": True, "backup_policy": {"plan": "hourly"}}, "backup_policy.plan"),
         ({"ssh_keys": "all"}, "ssh_keys"),
     ],
 )
