@@ -38,13 +38,14 @@ walls = firewalls.for_tiers(stack, settings, tags)
 machines = droplets.create(stack, settings, vpc, tags, walls, way_out)
 
 # The door, and who stands behind it.
-certificate = certificates.site(stack, settings)
+zone = dns.zone(settings)
+certificate = certificates.site(stack, settings, zone)
 members = [machine.droplet.id for machine in machines if machine.tier in settings.derived.balanced()]
 balancer = loadbalancer.create(stack, settings, vpc, certificate, members)
 firewalls.for_load_balancer(stack, settings, tags, balancer)
 
 # What people see of it: its name, who is told of trouble, where it stands in the control panel.
-zone = dns.create(settings, balancer)
+dns.records(settings, zone, balancer)
 monitoring.create(stack, settings, tags["all"])
 urns = [machine.droplet.droplet_urn for machine in machines]
 urns += [machine.reserved.reserved_ip_urn for machine in machines if machine.reserved]

@@ -270,6 +270,8 @@ class Settings(Model):
     certificate: Annotated[
         CustomCertificate | LetsEncryptCertificate, Field(discriminator="kind"), BeforeValidator(_from_config)
     ]
+    idle_seconds: int = Field(default=60, ge=30, le=600)
+    """How long a connection at the load balancer may say nothing."""
     dns: Annotated[Dns | None, BeforeValidator(_from_config)] = None
     alerts: Annotated[Alerts | None, BeforeValidator(_from_config)] = None
     project: Annotated[Project | None, BeforeValidator(_from_config)] = None

@@ -39,6 +39,7 @@ ACCOUNT = {
             {"slug": "ubuntu-24-04-x64", "regions": ["ams3"]},
         ]
     },
+    "/v2/domains?per_page=200": {"domains": [{"name": "seawall.test"}]},
     "/v2/vpcs?per_page=200": {
         "vpcs": [
             {"name": "seawall-lab", "ip_range": "10.20.0.0/20"},
