@@ -191,7 +191,7 @@ class ReservedIp(Base):
 
 
 class Certificate(Base):
-    """A custom certificate. ``private_key`` is answered to nobody."""
+    """A certificate, custom or of the lab's authority. ``private_key`` is answered to nobody."""
 
     __tablename__ = "certificates"
 
