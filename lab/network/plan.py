@@ -245,6 +245,23 @@ def region_rules(region: str, everyone: Iterable[Station]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def loss_rules(percent: int) -> str:
+    """A bad line: each packet that crosses is lost with this probability, whatever the firewalls say of it."""
+    if not 0 <= percent <= 100:
+        raise ValueError(f"{percent} is no percentage")
+    table = ["table inet loss", "delete table inet loss"]
+    if percent:
+        table += [
+            "table inet loss {",
+            "chain forward {",
+            "type filter hook forward priority -10; policy accept;",
+            f"numgen random mod 100 < {percent} drop",
+            "}",
+            "}",
+        ]
+    return "\n".join(table) + "\n"
+
+
 def core_rules(instance: Instance, everyone: Iterable[Station]) -> str:
     """The rule set of the core: who may send from where, and what the core itself answers."""
     sources = [
