@@ -212,7 +212,17 @@ def _swapped(field):
         ({"type": "lets_encrypt", "dns_names": []}, "at least one is needed"),
         ({"type": "lets_encrypt", "dns_names": ["no name"]}, "is not a domain name"),
     ],
-    ids=["expired", "early", "other-key", "other-chain", "no-key", "no-leaf", "no-zone", "no-names", "no-name"],
+    ids=[
+        "expired",
+        "early",
+        "other-key",
+        "other-chain",
+        "no-key",
+        "no-leaf",
+        "no-zone",
+        "no-names",
+        "no-name",
+    ],
 )
 def test_certificates(lab, body, says):
     refused = lab.ask("POST", "/v2/certificates", {"name": "wrong", **body}, 422)
