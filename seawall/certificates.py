@@ -114,9 +114,7 @@ class Inventory:
             f"{', '.join(each.names)}  renewed by {each.renewal}"
             for each in self.held
         ]
-        return "\n".join(
-            [*lines, *(f"{name} could not be asked: {why}" for name, why in self.unasked.items())]
-        )
+        return "\n".join([*lines, *self.unasked.values()])
 
 
 def look(session: Session) -> Inventory:

@@ -85,6 +85,9 @@ def test_certificates_are_read_and_keys_are_not():
     assert (found.key, found.signature, found.serial) == ("EC secp256r1", "ecdsa-with-SHA256", "beef")
     assert found.not_after == datetime(2027, 1, 30, tzinfo=UTC)
     assert list(hosts.certificates("")) == []
+    # Two certificates in one file, then another: each is told by the file it begins.
+    several = f"# /etc/nginx/ca.pem\n{pem}{pem}# /etc/nginx/site.pem\n{pem}\n"
+    assert [each.path for each in hosts.certificates(several)] == ["/etc/nginx/ca.pem", "/etc/nginx/site.pem"]
 
 
 def test_log_files_belong_to_the_folder_they_lie_in():
