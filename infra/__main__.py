@@ -14,12 +14,13 @@ from infra import (  # noqa: E402
     dns,
     droplets,
     firewalls,
+    hardening,
     loadbalancer,
     monitoring,
     network,
     project,
 )
-from infra.outputs import outputs  # noqa: E402
+from infra import outputs as told  # noqa: E402
 from infra.program import settings_of  # noqa: E402
 from infra.stack import Stack  # noqa: E402
 
@@ -37,10 +38,17 @@ walls = firewalls.for_tiers(stack, settings, tags)
 # The machines.
 machines = droplets.create(stack, settings, vpc, tags, walls, way_out)
 
-# The door, and who stands behind it.
+# What makes them fit to live in; with `harden: false`, `seawall harden` does that later.
+hardened = hardening.create(settings, told.network(settings, machines), machines) if settings.harden else {}
+
+# The door, and who stands behind it: whoever is hardened, and whose controls passed.
 zone = dns.zone(settings)
 certificate = certificates.site(stack, settings, zone)
-members = [machine.droplet.id for machine in machines if machine.tier in settings.derived.balanced()]
+members = [
+    hardened[machine.name].droplet_id if settings.harden else machine.droplet.id
+    for machine in machines
+    if machine.tier in settings.derived.balanced()
+]
 balancer = loadbalancer.create(stack, settings, vpc, certificate, members)
 firewalls.for_load_balancer(stack, settings, tags, balancer)
 
@@ -52,5 +60,5 @@ urns += [machine.reserved.reserved_ip_urn for machine in machines if machine.res
 urns += [balancer.load_balancer_urn, *([zone.domain_urn] if zone else [])]
 project.create(stack, settings, urns)
 
-for name, value in outputs(stack.stack, settings, machines, balancer).items():
+for name, value in told.outputs(stack.stack, settings, machines, balancer, hardened).items():
     pulumi.export(name, value)

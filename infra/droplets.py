@@ -73,12 +73,12 @@ def _machine(
     tags: Mapping[str, do.Tag],
     before: Sequence[pulumi.Resource],
 ) -> Machine:
+    # Resizing in place switches a machine off. Where the stack hardens, a new one is made beside it, of the same name,
+    # and takes over once it is hardened.
+    replacing = ["size"] if settings.harden else []
     # A key is used for one machine's first contact. What replaces the machine replaces the key.
-    host_key = HostKey(
-        name,
-        host=name,
-        opts=pulumi.ResourceOptions(replacement_trigger=[tier.image, settings.region, vpc.id]),
-    )
+    anew = [tier.image, settings.region, vpc.id, *(tier.size for _ in replacing)]
+    host_key = HostKey(name, host=name, opts=pulumi.ResourceOptions(replacement_trigger=anew))
     droplet = do.Droplet(
         name,
         name=name,
@@ -102,6 +102,7 @@ def _machine(
             # Both speak at the first boot only; from then on the roles see to accounts and sshd. Without this, a new
             # administrator or another ssh port would replace every machine. A replacement takes them as they are then.
             ignore_changes=["userData", "sshKeys"],
+            replace_on_changes=replacing,
         ),
     )
     return Machine(name, tier_name, droplet, host_key.public_key, _reserved(name, tier, settings, droplet))

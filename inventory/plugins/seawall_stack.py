@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -25,6 +24,7 @@ if str(CHECKOUT) not in sys.path:
 
 from infra import reach, scope  # noqa: E402
 from infra.flows import LOGS_PORT, Flow, Flows, Host, Port  # noqa: E402
+from infra.groups import groups  # noqa: E402
 
 DOCUMENTATION = """
 name: seawall_stack
@@ -76,7 +76,8 @@ class InventoryModule(BaseInventoryPlugin):
             inventory.add_host(name)
             for key, value in variables.items():
                 inventory.set_variable(name, key, value)
-            for group in groups(outputs["droplets"][name]):
+            droplet = outputs["droplets"][name]
+            for group in groups(droplet["tier"], droplet["serves"], droplet["region"]):
                 inventory.add_group(group)
                 inventory.add_child(group, name)
 
@@ -112,13 +113,6 @@ class InventoryModule(BaseInventoryPlugin):
                 'this shell its environment (`eval "$(seawall env)"`)?'
             )
         return json.loads(answer.stdout)
-
-
-def groups(droplet: Mapping[str, Any]) -> list[str]:
-    """The groups of a droplet, in names Ansible allows."""
-    serving = {"web": "web", "logs": "collectors"}
-    named = [droplet["tier"], f"region_{droplet['region']}", *(serving[what] for what in droplet["serves"])]
-    return list(dict.fromkeys(re.sub(r"\W", "_", name) for name in named))
 
 
 def host_variables(outputs: Mapping[str, Any], directory: Path) -> dict[str, dict[str, Any]]:

@@ -99,7 +99,8 @@ def lab(folder: Path) -> dict[str, Any]:
     (folder / "ssh" / "id_ed25519.pub").write_text(public_key() + " ops\n")
     certificate(folder / "tls", "app.seawall.test")
     text = (CHECKOUT / "Pulumi.lab.example.yaml").read_text().replace("$outside", OUTSIDE)
-    return {name.removeprefix("seawall:"): value for name, value in yaml.safe_load(text)["config"].items()}
+    held = {name.removeprefix("seawall:"): value for name, value in yaml.safe_load(text)["config"].items()}
+    return held | {"harden": True}
 
 
 @dataclass
