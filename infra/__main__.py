@@ -9,8 +9,18 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 # Pulumi runs this folder as a program; the inventory and the tests import it as the package `infra`. So here, too.
 sys.path.insert(0, str(CHECKOUT))
 
-from infra import certificates, droplets, firewalls, loadbalancer, network  # noqa: E402
-from infra.outputs import outputs  # noqa: E402
+from infra import (  # noqa: E402
+    certificates,
+    dns,
+    droplets,
+    firewalls,
+    hardening,
+    loadbalancer,
+    monitoring,
+    network,
+    project,
+)
+from infra import outputs as told  # noqa: E402
 from infra.program import settings_of  # noqa: E402
 from infra.stack import Stack  # noqa: E402
 
@@ -22,16 +32,33 @@ settings = settings_of(stack, CHECKOUT)
 # The ground, and the walls: they stand before anybody lives within.
 vpc = network.vpc(stack, settings)
 tags = network.tags(stack, settings)
+way_out = network.nat_gateway(stack, settings, vpc)
 walls = firewalls.for_tiers(stack, settings, tags)
 
 # The machines.
-machines = droplets.create(stack, settings, vpc, tags, walls)
+machines = droplets.create(stack, settings, vpc, tags, walls, way_out)
 
-# The door, and who stands behind it.
-certificate = certificates.site(stack, settings)
-members = [machine.droplet.id for machine in machines if machine.tier in settings.derived.balanced()]
+# What makes them fit to live in; with `harden: false`, `seawall harden` does that later.
+hardened = hardening.create(settings, told.network(settings, machines), machines) if settings.harden else {}
+
+# The door, and who stands behind it: whoever is hardened, and whose controls passed.
+zone = dns.zone(settings)
+certificate = certificates.site(stack, settings, zone)
+members = [
+    hardened[machine.name].droplet_id if settings.harden else machine.droplet.id
+    for machine in machines
+    if machine.tier in settings.derived.balanced()
+]
 balancer = loadbalancer.create(stack, settings, vpc, certificate, members)
 firewalls.for_load_balancer(stack, settings, tags, balancer)
 
-for name, value in outputs(stack.stack, settings, machines, balancer).items():
+# What people see of it: its name, who is told of trouble, where it stands in the control panel.
+dns.records(settings, zone, balancer)
+monitoring.create(stack, settings, tags["all"])
+urns = [machine.droplet.droplet_urn for machine in machines]
+urns += [machine.reserved.reserved_ip_urn for machine in machines if machine.reserved]
+urns += [balancer.load_balancer_urn, *([zone.domain_urn] if zone else [])]
+project.create(stack, settings, urns)
+
+for name, value in told.outputs(stack.stack, settings, machines, balancer, hardened).items():
     pulumi.export(name, value)

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from infra.settings import Settings
+from infra.settings import LetsEncryptCertificate, Settings
 
 OFFICIAL = "https://api.digitalocean.com"
 TIMEOUT = 20.0
@@ -88,6 +88,7 @@ def faults(settings: Settings, vpc_name: str, ask: Ask) -> list[str]:
                     f"seawall:tiers.{name}.{what}: region {settings.region} has no {what} {slug}. "
                     f"{_choose(slug, offered)}"
                 )
+    found += _without_zone(settings, ask)
     wanted = ipaddress.ip_network(settings.vpc_range)
     for vpc in ask("/v2/vpcs?per_page=200")["vpcs"]:
         if vpc["name"] != vpc_name and wanted.overlaps(ipaddress.ip_network(vpc["ip_range"])):
@@ -96,6 +97,24 @@ def faults(settings: Settings, vpc_name: str, ask: Ask) -> list[str]:
                 "DigitalOcean keeps them apart. Choose another range."
             )
     return found
+
+
+def _without_zone(settings: Settings, ask: Ask) -> list[str]:
+    """Names that would need a zone which the account doesn't have: Let's Encrypt's proof, and the site's record."""
+    names = {settings.domain} if settings.dns else set()
+    if isinstance(settings.certificate, LetsEncryptCertificate):
+        names |= set(settings.certificate.domains)
+    if not names:
+        return []
+    zones = {zone["name"] for zone in ask("/v2/domains?per_page=200")["domains"]}
+    zones |= {settings.dns.zone} if settings.dns and settings.dns.create else set()
+    why = "the site's record" if settings.dns else "a certificate of Let's Encrypt"
+    return [
+        f"{name} lies in no zone of this account, and DigitalOcean has to serve its DNS for {why}. Make the zone with "
+        "seawall:dns `create: true` and point the registrar to ns1.digitalocean.com, or bring your own certificate."
+        for name in sorted(names)
+        if not any(name == zone or name.endswith(f".{zone}") for zone in zones)
+    ]
 
 
 def _choose(wanted: str, offered: Iterable[str]) -> str:

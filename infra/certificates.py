@@ -11,13 +11,17 @@ from infra.settings import LetsEncryptCertificate, Settings
 from infra.stack import Stack
 
 
-def site(stack: Stack, settings: Settings) -> do.Certificate:
+def site(stack: Stack, settings: Settings, zone: do.Domain | None) -> do.Certificate:
     """DigitalOcean can't replace a certificate in use: its name holds its content's digest, so that a new one is
-    created beside it, the load balancer changes over, and only then the old one goes."""
+    created beside it, the load balancer changes over, and only then the old one goes. ``zone``: Let's Encrypt's proof
+    is made in it, so it comes first."""
+    # The name is ours, so the provider would delete the old one first: the load balancer still holds it.
+    opts = pulumi.ResourceOptions(delete_before_replace=False, depends_on=[zone] if zone else None)
     wanted = settings.certificate
     if isinstance(wanted, LetsEncryptCertificate):
         name = _named(stack, *wanted.domains)
-        return do.Certificate("site", name=name, type="lets_encrypt", domains=list(wanted.domains))
+        domains = list(wanted.domains)
+        return do.Certificate("site", name=name, type="lets_encrypt", domains=domains, opts=opts)
     leaf = wanted.leaf.read_text()
     chain = wanted.chain.read_text() if wanted.chain else None
     return do.Certificate(
@@ -27,6 +31,7 @@ def site(stack: Stack, settings: Settings) -> do.Certificate:
         leaf_certificate=leaf,
         certificate_chain=chain,
         private_key=pulumi.Output.secret(wanted.private_key.read_text()),
+        opts=opts,
     )
 
 

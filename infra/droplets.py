@@ -12,7 +12,7 @@ import yaml
 
 from infra import credentials
 from infra.hostkey import HostKey
-from infra.settings import Administrator, Settings, Tier
+from infra.settings import Administrator, Backups, Settings, Tier
 from infra.stack import Stack
 
 LOGIN_GROUP = "sshusers"
@@ -26,6 +26,7 @@ class Machine:
     tier: str
     droplet: do.Droplet
     host_key: pulumi.Output[str]
+    reserved: do.ReservedIp | None = None
 
 
 def ssh_keys(stack: Stack, administrators: Iterable[Administrator]) -> list[pulumi.Input[str]]:
@@ -47,11 +48,16 @@ def create(
     vpc: do.Vpc,
     tags: Mapping[str, do.Tag],
     firewalls: Mapping[str, Sequence[do.Firewall]],
+    way_out: do.VpcNatGateway | None = None,
 ) -> list[Machine]:
-    """All tiers' droplets, each once its tier's firewalls stand."""
+    """All tiers' droplets, each once its tier's firewalls stand, and its way out if it has no address of its own."""
+    before = {
+        name: [*firewalls[name], *([way_out] if way_out and not tier.public_networking else [])]
+        for name, tier in settings.tiers.items()
+    }
     keys = ssh_keys(stack, settings.administrators)
     return [
-        _machine(f"{name}-{number}", name, tier, settings, vpc, keys, tags, firewalls[name])
+        _machine(f"{name}-{number}", name, tier, settings, vpc, keys, tags, before[name])
         for name, tier in settings.tiers.items()
         for number in range(1, tier.count + 1)
     ]
@@ -65,14 +71,14 @@ def _machine(
     vpc: do.Vpc,
     keys: list[pulumi.Input[str]],
     tags: Mapping[str, do.Tag],
-    firewalls: Sequence[do.Firewall],
+    before: Sequence[pulumi.Resource],
 ) -> Machine:
+    # Resizing in place switches a machine off. Where the stack hardens, a new one is made beside it, of the same name,
+    # and takes over once it is hardened.
+    replacing = ["size"] if settings.harden else []
     # A key is used for one machine's first contact. What replaces the machine replaces the key.
-    host_key = HostKey(
-        name,
-        host=name,
-        opts=pulumi.ResourceOptions(replacement_trigger=[tier.image, settings.region, vpc.id]),
-    )
+    anew = [tier.image, settings.region, vpc.id, *(tier.size for _ in replacing)]
+    host_key = HostKey(name, host=name, opts=pulumi.ResourceOptions(replacement_trigger=anew))
     droplet = do.Droplet(
         name,
         name=name,
@@ -80,21 +86,43 @@ def _machine(
         size=tier.size,
         image=tier.image,
         vpc_uuid=vpc.id,
+        public_networking=None if tier.public_networking else False,
         ssh_keys=keys,
         tags=[tags["all"].name, tags[tier_name].name],
         user_data=pulumi.Output.all(host_key.private_key, host_key.public_key).apply(
             lambda pair: user_data(settings, *pair)
         ),
+        monitoring=True if settings.alerts else None,
+        backups=True if tier.backups else None,
+        backup_policy=_backup_policy(tier.backups),
         droplet_agent=False,  # the web console's, which logs in as root
         opts=pulumi.ResourceOptions(
-            depends_on=list(firewalls),
+            depends_on=list(before),
             protect=settings.protect,
             # Both speak at the first boot only; from then on the roles see to accounts and sshd. Without this, a new
             # administrator or another ssh port would replace every machine. A replacement takes them as they are then.
             ignore_changes=["userData", "sshKeys"],
+            replace_on_changes=replacing,
         ),
     )
-    return Machine(name, tier_name, droplet, host_key.public_key)
+    return Machine(name, tier_name, droplet, host_key.public_key, _reserved(name, tier, settings, droplet))
+
+
+def _reserved(name: str, tier: Tier, settings: Settings, droplet: do.Droplet) -> do.ReservedIp | None:
+    """An address that stays when the droplet is replaced: two resources, so that only the assignment is made anew."""
+    if not tier.reserved_addresses:
+        return None
+    # A refresh reads back what the assignment did, which the address itself was never told.
+    opts = pulumi.ResourceOptions(protect=settings.protect, ignore_changes=["dropletId"])
+    address = do.ReservedIp(name, region=settings.region, opts=opts)
+    do.ReservedIpAssignment(name, ip_address=address.ip_address, droplet_id=droplet.id.apply(int))
+    return address
+
+
+def _backup_policy(wanted: Backups | None) -> do.DropletBackupPolicyArgs | None:
+    if wanted is None:
+        return None
+    return do.DropletBackupPolicyArgs(plan=wanted.plan, weekday=wanted.weekday, hour=wanted.hour)
 
 
 def user_data(settings: Settings, private_key: str, public_key: str) -> str:

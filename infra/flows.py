@@ -259,15 +259,17 @@ class Flows:
         )
 
 
-def faults(flows: Iterable[Flow], tiers: Mapping[str, Iterable[str]], ssh_port: int) -> list[str]:
+def faults(
+    flows: Iterable[Flow], tiers: Mapping[str, Iterable[str]], ssh_port: int, bastion: str | None = None
+) -> list[str]:
     """What is wrong with ``flows``, one paragraph each; none if they can be built and nobody is locked out.
 
-    ``tiers`` are names with what each serves (``web``, ``logs``).
+    ``tiers`` are names with what each serves (``web``, ``logs``); ``bastion`` is the one others are reached through.
     """
     flows = list(flows)
     found = [text for flow in flows for text in _misplaced(flow, tiers)]
     # What follows asks whether something is missing, and a misspelt name would be reported twice.
-    return found or list(_missing(flows, tiers, ssh_port))
+    return found or list(_missing(flows, tiers, ssh_port, bastion))
 
 
 def cardholder_faults(flows: Iterable[Flow], holding: Mapping[str, str]) -> list[str]:
@@ -334,7 +336,9 @@ def _misplaced(flow: Flow, tiers: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _missing(flows: list[Flow], tiers: Mapping[str, Iterable[str]], ssh_port: int) -> Iterator[str]:
+def _missing(
+    flows: list[Flow], tiers: Mapping[str, Iterable[str]], ssh_port: int, bastion: str | None
+) -> Iterator[str]:
     """What has to be declared for the network to work and to be administered at all."""
 
     def may(source: str, target: str, protocol: str, port: int) -> bool:
@@ -346,10 +350,12 @@ def _missing(flows: list[Flow], tiers: Mapping[str, Iterable[str]], ssh_port: in
         )
 
     for tier in tiers:
-        if not may("administrators", tier, "tcp", ssh_port):
+        jumped = bastion is not None and tier != bastion and may(bastion, tier, "tcp", ssh_port)
+        if not jumped and not may("administrators", tier, "tcp", ssh_port):
             yield (
                 f"No flow lets the administrators reach tier {tier} on its ssh port {ssh_port}: nobody could ever log "
-                f"in to harden it. Add a flow `from: administrators`, `to: all`, `ports: [{ssh_port}/tcp]`."
+                f"in to harden it. Add a flow `from: administrators`, `to: all`, `ports: [{ssh_port}/tcp]`"
+                + (f", or one `from: {bastion}`, `to: {tier}`." if bastion and tier != bastion else ".")
             )
         if not (may(tier, "packages", "tcp", 443) or may(tier, "packages", "tcp", 80)):
             yield (

@@ -11,9 +11,6 @@ from infra.flows import WORLD
 from infra.settings import Settings
 from infra.stack import Stack
 
-IDLE_SECONDS = 60
-"""How long a connection may say nothing (30 to 600)."""
-
 
 def create(
     stack: Stack,
@@ -59,6 +56,8 @@ def create(
         firewall=None
         if set(WORLD) <= set(callers)
         else do.LoadBalancerFirewallArgs(allows=[f"cidr:{caller}" for caller in callers]),
-        http_idle_timeout_seconds=IDLE_SECONDS,
+        http_idle_timeout_seconds=settings.idle_seconds,
         enable_backend_keepalive=True,
+        # Else DigitalOcean writes the site's record into the zone by itself, where it is ours.
+        disable_lets_encrypt_dns_records=True if settings.dns else None,
     )

@@ -1,4 +1,4 @@
-"""The VPC, and the tags by which firewalls know droplets."""
+"""The VPC, its way out, and the tags by which firewalls know droplets."""
 
 from __future__ import annotations
 
@@ -18,6 +18,20 @@ def vpc(stack: Stack, settings: Settings) -> do.Vpc:
         region=settings.region,
         ip_range=settings.vpc_range,
         opts=pulumi.ResourceOptions(protect=settings.protect),
+    )
+
+
+def nat_gateway(stack: Stack, settings: Settings, vpc: do.Vpc) -> do.VpcNatGateway | None:
+    """The way out for droplets without a public address: nothing comes in by it. None where every droplet has one."""
+    if not settings.private_tiers:
+        return None
+    return do.VpcNatGateway(
+        "way-out",
+        name=stack.name,
+        type="PUBLIC",
+        region=settings.region,
+        size=1,
+        vpcs=[do.VpcNatGatewayVpcArgs(vpc_uuid=vpc.id, default_gateway=True)],
     )
 
 

@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from infra import credentials
+from infra import credentials, reach
 from infra.drift import Drift
 from infra.flows import ENDPOINTS, STRICT, Flow, Flows, cardholder_faults, faults, some
 
@@ -168,6 +168,74 @@ class Tier(Model):
     serves: tuple[Literal["web", "logs"], ...] = ()
     cardholder_data: Literal["stored", "handled"] | None = None
     """Whether account data is kept here, or passes through; the other tiers' scope follows from the flows."""
+    public_networking: bool = True
+    """Whether its droplets have public addresses. Those without are reached through the bastion, and reach package
+    sources and resolvers through a NAT gateway."""
+    reserved_addresses: bool = False
+    """Whether each has a second public address that outlives it."""
+    backups: Backups | None = None
+
+
+class Backups(Model):
+    """When a tier's droplets are backed up. ``hour`` begins a window of four hours, UTC."""
+
+    plan: Literal["daily", "weekly"]
+    weekday: Literal["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"] | None = None
+    hour: Literal[0, 4, 8, 12, 16, 20] = 0
+
+    @model_validator(mode="after")
+    def _has_a_day_if_weekly(self) -> Backups:
+        if (self.plan == "weekly") != (self.weekday is not None):
+            raise ValueError("a weekly backup needs a `weekday` like SUN, and a daily one has none")
+        return self
+
+
+class Dns(Model):
+    """The zone, at DigitalOcean, that the site's name lies in. ``create``: it is this stack's own."""
+
+    zone: Hostname
+    create: bool = False
+    mail: bool = False
+    """Whether mail is sent from the zone: if not, and it is this stack's, its records say so."""
+    authorities: tuple[Hostname, ...] = ()
+    """Who may issue certificates for it (CAA records); anybody if empty."""
+
+
+class Slack(Model):
+    """A Slack channel with the file of its webhook's address."""
+
+    channel: str
+    url_file: ExistingFile
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", text):
+        raise ValueError(f"{text!r} is not an e-mail address")
+    return text
+
+
+class Alerts(Model):
+    """Who is told, and from what on. DigitalOcean's metrics agent is installed on every droplet for it."""
+
+    emails: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
+    slack: Slack | None = None
+    cpu_percent: int = Field(default=90, ge=1, le=100)
+    memory_percent: int = Field(default=90, ge=1, le=100)
+    disk_percent: int = Field(default=80, ge=1, le=100)
+    certificate_days: int = Field(default=21, ge=1, le=90)
+
+    @model_validator(mode="after")
+    def _reach_somebody(self) -> Alerts:
+        if not self.emails and self.slack is None:
+            raise ValueError("nobody would be told. Give `emails` or `slack`")
+        return self
+
+
+class Project(Model):
+    """A project of DigitalOcean's, by name; made by this stack."""
+
+    name: str = Field(min_length=1, max_length=175)
+    environment: Literal["Development", "Staging", "Production"] = "Production"
 
 
 class CustomCertificate(Model):
@@ -196,10 +264,19 @@ class Settings(Model):
     administrators: Annotated[tuple[Administrator, ...], AfterValidator(some)]
     tiers: Annotated[dict[str, Tier], AfterValidator(some)]
     flows: Annotated[tuple[Flow, ...], AfterValidator(some)]
+    bastion: str | None = None
+    """The tier whose one droplet others are logged in to through."""
     domain: Hostname
     certificate: Annotated[
         CustomCertificate | LetsEncryptCertificate, Field(discriminator="kind"), BeforeValidator(_from_config)
     ]
+    idle_seconds: int = Field(default=60, ge=30, le=600)
+    """How long a connection at the load balancer may say nothing."""
+    dns: Annotated[Dns | None, BeforeValidator(_from_config)] = None
+    alerts: Annotated[Alerts | None, BeforeValidator(_from_config)] = None
+    project: Annotated[Project | None, BeforeValidator(_from_config)] = None
+    harden: bool = False
+    """Whether hardening is part of the stack, so that the load balancer waits for it. Else `seawall harden` does it."""
     protect: bool = False
     """Whether Pulumi refuses to delete or replace the VPC and the droplets."""
     policies: Literal["mandatory", "advisory"] = "mandatory"
@@ -275,9 +352,45 @@ class Settings(Model):
                 )
         return tiers
 
+    @property
+    def private_tiers(self) -> list[str]:
+        """The tiers whose droplets have no public address."""
+        return [name for name, tier in self.tiers.items() if not tier.public_networking]
+
+    def _bastion_faults(self) -> list[str]:
+        """What keeps the bastion from being one, and the private tiers from being reached."""
+        if self.bastion is None:
+            return [
+                f"Tier {name} has no public address, and there is no bastion to reach it through. Declare a tier of "
+                "one droplet for it, name that in seawall:bastion, and let a flow lead from it to the ssh port of "
+                f"{name}."
+                for name in self.private_tiers
+            ]
+        tier = self.tiers.get(self.bastion)
+        if tier is None:
+            return [
+                f"seawall:bastion names {self.bastion}, and there is no such tier. Declare it in seawall:tiers."
+            ]
+        found = []
+        if tier.count != 1 or not tier.public_networking or tier.serves or tier.cardholder_data:
+            found.append(
+                f"seawall:bastion is tier {self.bastion}, and a bastion is one droplet with a public address that "
+                "serves nothing else and has no account data. Give it a tier of its own: `count: 1`, no `serves`, no "
+                "`cardholderData`, no `publicNetworking: false`."
+            )
+        for name in self.private_tiers:
+            if not reach.administered(self.flows, name, self.ssh_port, by=self.bastion):
+                found.append(
+                    f"Tier {name} has no public address, and no flow lets the bastion log in to it. Add a flow "
+                    f"`from: {self.bastion}`, `to: {name}`, `ports: [{self.ssh_port}/tcp]`."
+                )
+        return found
+
     def _contradictions(self, now: datetime) -> list[str]:
         """What each setting alone can't tell."""
-        found = faults(self.flows, {name: tier.serves for name, tier in self.tiers.items()}, self.ssh_port)
+        found = self._bastion_faults()
+        serving = {name: tier.serves for name, tier in self.tiers.items()}
+        found += faults(self.flows, serving, self.ssh_port, self.bastion)
         found += cardholder_faults(self.flows, self.holding)
         vpc = ipaddress.ip_network(self.vpc_range)
         for text in self.trusted_ranges:
@@ -293,6 +406,17 @@ class Settings(Model):
                 f"seawall:vpcRange {vpc} has room for {room} droplets, and the tiers ask for {wanted}. Choose a larger "
                 "range now: a VPC's can't be changed later."
             )
+        if self.dns and self.domain != self.dns.zone and not self.domain.endswith(f".{self.dns.zone}"):
+            found.append(
+                f"seawall:dns.zone is {self.dns.zone}, and the site's name {self.domain} does not lie in it. Name the "
+                "zone that holds it."
+            )
+        found += [
+            f"Tier {name} asks for reserved addresses, and its droplets have no public interface to send them to. Take "
+            "`reservedAddresses` or `publicNetworking: false` out."
+            for name in self.private_tiers
+            if self.tiers[name].reserved_addresses
+        ]
         names = [person.name for person in self.administrators]
         if len(set(names)) < len(names):
             found.append(

@@ -42,7 +42,9 @@ class Machines:
             for region in sorted(plan.regions(world) | self._regions):
                 router.rules(self.instance.namespace(region), plan.region_rules(region, everyone))
             router.rules(core, plan.core_rules(self.instance, everyone))
-            router.drop_stale_routes(core, {station.public.address for station in everyone})
+            router.drop_stale_routes(
+                core, {address for station in everyone for address in station.public_addresses}
+            )
             router.batch(core, plan.core_routes(self.instance, everyone))
             for region in sorted(plan.regions(world) - self._regions):
                 self._on_region(region)

@@ -40,10 +40,11 @@ class Droplet:
     image: str
     size: Size
     vpc_id: str
-    public_ipv4: str
+    public_ipv4: str | None  # None: it has no public interface
     private_ipv4: str
     powered: bool = True
     public_ipv6: str | None = None
+    reserved_ipv4: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,16 @@ class LoadBalancer:
 
 
 @dataclass(frozen=True)
+class NatGateway:
+    """The way out for a VPC's droplets without a public interface. They are seen as ``public_ipv4``."""
+
+    id: str
+    region: str
+    vpc_id: str
+    public_ipv4: str
+
+
+@dataclass(frozen=True)
 class World:
     """All that should exist. ``filtered`` droplets are in a firewall; the others accept everything, as in the cloud."""
 
@@ -132,6 +143,7 @@ class World:
     firewalls: dict[str, Firewall] = field(default_factory=dict)
     load_balancers: dict[str, LoadBalancer] = field(default_factory=dict)
     certificates: dict[str, Certificate] = field(default_factory=dict)
+    nat_gateways: dict[str, NatGateway] = field(default_factory=dict)
 
 
 class BackendError(Exception):

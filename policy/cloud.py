@@ -109,6 +109,13 @@ class Droplet(Subject):
 
 
 @dataclass(frozen=True)
+class Hardening(Subject):
+    """That the droplet ``droplet`` (an id) is hardened, and that its controls passed; None while it is not made yet."""
+
+    droplet: str | None = None
+
+
+@dataclass(frozen=True)
 class Vpc(Subject):
     id: str = ""
     default: bool = False
@@ -131,6 +138,8 @@ class LoadBalancer(Subject):
     in_vpc: bool | None = None
     by_tag: bool | None = None
     members: bool | None = None
+    droplets: tuple[str | None, ...] = ()
+    """The members' ids, None for each that is not made yet."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from policy.cloud import (
     Firewall,
     Flow,
     Forwarding,
+    Hardening,
     Key,
     LoadBalancer,
     Port,
@@ -132,7 +133,13 @@ def _balancer(it: Properties, name: str, urn: str) -> LoadBalancer:
         in_vpc="vpcUuid" in it,
         by_tag=bool(it.get("dropletTag")),
         members="dropletTag" in it or it.get("dropletIds", []) is None or bool(it.get("dropletIds", [])),
+        droplets=tuple(_id(each) for each in it.get("dropletIds") or []),
     )
+
+
+def _id(value: Any) -> str | None:
+    """The engine hands numbers over as floats."""
+    return None if value is None else str(int(value))
 
 
 READERS: dict[str, Callable[[Properties, str, str], Subject]] = {
@@ -151,6 +158,7 @@ READERS: dict[str, Callable[[Properties, str, str], Subject]] = {
         versioned=bool((it.get("versioning") or {}).get("enabled")),
         force_destroy=bool(it.get("forceDestroy")),
     ),
+    "seawall:index:Hardening": lambda it, name, urn: Hardening(name, urn, droplet=_id(it.get("dropletId"))),
     "digitalocean:index/domain:Domain": lambda it, name, urn: Domain(name, urn),
 }
 """Pulumi's type → how to read it. A type without a rule needs no line."""

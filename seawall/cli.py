@@ -516,6 +516,14 @@ def scope(stack: StackName = LAB, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def certificates(stack: StackName = LAB, as_json: AsJson = False) -> None:
+    """List every certificate, the load balancer's and the droplets', with the days it is still valid."""
+    from seawall.certificates import look
+
+    _end(look(Session.open(stack)), as_json)
+
+
+@app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Say what is installed, what will be used and why, and what is missing. Changes nothing."""
     from seawall import doctor as examination

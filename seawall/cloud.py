@@ -42,6 +42,13 @@ KINDS = {
     "digitalocean:index/firewall:Firewall": Kind("/v2/firewalls", "firewalls"),
     "digitalocean:index/certificate:Certificate": Kind("/v2/certificates", "certificates", identity="name"),
     "digitalocean:index/loadBalancer:LoadBalancer": Kind("/v2/load_balancers", "load_balancers"),
+    "digitalocean:index/vpcNatGateway:VpcNatGateway": Kind("/v2/vpc_nat_gateways", "vpc_nat_gateways"),
+    "digitalocean:index/domain:Domain": Kind("/v2/domains", "domains", identity="name"),
+    "digitalocean:index/project:Project": Kind("/v2/projects", "projects"),
+    "digitalocean:index/monitorAlert:MonitorAlert": Kind(
+        "/v2/monitoring/alerts", "policies", identity="uuid", same="description", answers="description"
+    ),
+    "digitalocean:index/uptimeCheck:UptimeCheck": Kind("/v2/uptime/checks", "checks"),
 }
 
 

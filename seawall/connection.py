@@ -63,14 +63,15 @@ def routes(variables: Mapping[str, Mapping[str, Any]]) -> dict[str, Route]:
     """The way to each host from its Ansible variables, so that controls go where Ansible goes.
 
     Understood in ``ansible_ssh_common_args``: ``-o HostKeyAlias=``, ``-o UserKnownHostsFile=``, ``-o ProxyJump=`` and
-    ``-J``, with one jump. A bastion must be a host of the same inventory: else there is no pinned key to expect.
+    ``-J``, with one jump; the stack's own inventory names it in ``seawall_jump``. A bastion must be a host of the same
+    inventory: else there is no pinned key to expect.
     """
     options = {name: _options(held.get("ansible_ssh_common_args", "")) for name, held in variables.items()}
     direct = {name: _route(name, held, options[name]) for name, held in variables.items()}
     by_address = {route.address: route for route in direct.values()}
     found = {}
     for name, route in direct.items():
-        jump = options[name].get("proxyjump", "none")
+        jump = str(variables[name].get("seawall_jump") or options[name].get("proxyjump", "none"))
         if jump != "none":
             address = jump.rpartition("@")[2].partition(":")[0]
             if address not in by_address and address not in direct:

@@ -19,6 +19,9 @@ from lab.engine import choose
 from lab.instance import own_name
 from seawall.places import CHECKOUT, Places
 
+AT_ONCE = 64
+"""Resource operations that Pulumi begins side by side."""
+
 LAB = "lab"
 """The embedded default stack: the DigitalOcean that runs on this machine."""
 
@@ -54,6 +57,8 @@ def stack_environment(stack: Stack, where: Places, lab: Mapping[str, str] | None
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), *map(str, toolchain.path)]),
         "PULUMI_STACK": stack.name,
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        # Hardenings under way only wait for the one run that does them all; the engine's own choice is four a core.
+        "PULUMI_PARALLEL": str(AT_ONCE),
         "SEAWALL_DIR": str(where.root),
         "SEAWALL_INSTANCE": own_name(),
         "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),

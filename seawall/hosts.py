@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from infra import reach
 from seawall.places import Places
 from seawall.problem import USAGE, Problem
 
@@ -21,21 +22,28 @@ class Host:
     user: str
     alias: str
     tier: str
+    jump: Host | None = None
+    """The bastion it is reached through."""
 
 
 def hosts(outputs: Mapping[str, Any]) -> dict[str, Host]:
     """By name, from the stack's outputs."""
-    return {
-        name: Host(
+    droplets = outputs.get("droplets") or {}
+    ways = reach.ways(outputs)
+
+    def host(name: str) -> Host:
+        way = ways[name]
+        return Host(
             name=name,
-            address=droplet["public_ip"],
+            address=way.address,
             port=int(outputs["ssh_port"]),
             user=outputs["admin_user"],
-            alias=f"{name}.{droplet['id']}",
-            tier=droplet["tier"],
+            alias=f"{name}.{droplets[name]['id']}",
+            tier=droplets[name]["tier"],
+            jump=host(way.jump) if way.jump else None,
         )
-        for name, droplet in (outputs.get("droplets") or {}).items()
-    }
+
+    return {name: host(name) for name in droplets}
 
 
 def named(found: Mapping[str, Host], name: str) -> Host:
@@ -47,21 +55,26 @@ def named(found: Mapping[str, Host], name: str) -> Host:
 
 
 def ssh_command(host: Host, where: Places, remote: list[str]) -> list[str]:
-    """The `ssh` a careful person would type: pinned host key, one user, no agent forwarded."""
-    identity = ["-i", str(where.ssh_key), "-o", "IdentitiesOnly=yes"] if where.ssh_key.exists() else []
+    """The `ssh` a careful person would type: pinned host keys, one user, no agent forwarded, out of the bastion."""
+    key = str(where.ssh_key) if where.ssh_key.exists() else None
+
+    def options(each: Host) -> dict[str, str]:
+        return {
+            "UserKnownHostsFile": str(where.known_hosts),
+            "HostKeyAlias": each.alias,
+            "StrictHostKeyChecking": "yes",
+            "ForwardAgent": "no",
+        }
+
+    ours = options(host)
+    if through := host.jump:
+        ours["ProxyCommand"] = reach.jump(through.address, through.port, through.user, options(through), key)
     return [
         "ssh",
-        *identity,
+        *(["-i", key, "-o", "IdentitiesOnly=yes"] if key else []),
         "-p",
         str(host.port),
-        "-o",
-        f"UserKnownHostsFile={where.known_hosts}",
-        "-o",
-        f"HostKeyAlias={host.alias}",
-        "-o",
-        "StrictHostKeyChecking=yes",
-        "-o",
-        "ForwardAgent=no",
+        *(word for name, value in ours.items() for word in ("-o", f"{name}={value}")),
         f"{host.user}@{host.address}",
         *(["--", *remote] if remote else []),
     ]

@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lab.instance import own_name
-from seawall import prepare
-from seawall.playbook import Recap, play
+from seawall import prepare, verify
+from seawall.playbook import Played, Recap, attempt
 from seawall.problem import Problem
 from seawall.progress import Phase, Progress
 from seawall.scoping import Scoping
 from seawall.session import Session
-
-if TYPE_CHECKING:
-    from seawall.verify import Outcome
+from seawall.verify import Outcome
 
 
 @dataclass
@@ -69,7 +68,7 @@ class Result:
             f"            {self.curl}",
             "  log in    "
             + "\n            ".join(
-                f"{called()} ssh {name:<{width}}   {droplet['public_ip']:<15} {droplet['tier']}"
+                f"{called()} ssh {name:<{width}}   {_address(droplet):<15} {droplet['tier']}"
                 for name, droplet in droplets.items()
             ),
             f"  scope     {Scoping.of(self.outputs).summary()}",
@@ -82,6 +81,10 @@ class Result:
         return "\n".join([*lines, *(f"  note      {note}" for note in self.notes)])
 
 
+def _address(droplet: Mapping[str, Any]) -> str:
+    return droplet["public_ip"] or droplet["private_ip"]
+
+
 def called() -> str:
     """How this program is called from where the reader is: by name, or by its path where PATH doesn't have it."""
     return "seawall" if shutil.which("seawall") else os.path.relpath(sys.argv[0])
@@ -91,7 +94,7 @@ def bring_up(session: Session) -> Result:
     """Everything, in order. Each phase is idempotent, so that the next run picks up wherever one stopped."""
     from seawall.drift import baseline
 
-    progress = session.progress
+    progress, began = session.progress, time.time()
     if session.stack.is_lab:
         set_up(progress)
         _start_lab(session)
@@ -105,14 +108,18 @@ def bring_up(session: Session) -> Result:
         phase.done(str(outcome))
         outputs = session.standing()
     with progress.phase("harden") as phase:
-        recaps = harden(session, phase)
+        # Pulumi hardened what is new or was to change; whatever it left alone is asked as well.
+        done = hardened_since(began, session, outputs)
+        left = [name for name in outputs["droplets"] if name not in done]
+        asked = harden(session, phase, left if done else ()) if left else []
+        recaps = [*done.values(), *asked]
         phase.done(", ".join(f"{recap.host} {recap.changed} changed of {recap.ok}" for recap in recaps))
         missing = set(outputs["droplets"]) - {recap.host for recap in recaps}
         if missing:
             raise Problem(
                 f"Hardening never asked {', '.join(sorted(missing))}: the inventory does not list what Pulumi made."
             )
-    verified = check_controls(session, [])
+    verified = check_controls(session, [], "" if left else one_run(outputs))
     baseline.write_reference(session.where, session.stack.name, verified.findings)
     return Result(
         stack=session.stack.name,
@@ -127,21 +134,44 @@ def bring_up(session: Session) -> Result:
 
 
 def harden(session: Session, phase: Phase, names: Sequence[str] = ()) -> list[Recap]:
-    """Run the roles on all hosts, or these; then keep what they left, which is what drift is judged by."""
+    """Run the roles on all hosts, or these; ``Problem`` if one of them was not hardened to the end."""
+    played = harden_each(session, phase, names)
+    if played.code:
+        raise Problem(f"Hardening stopped. {' '.join(played.failures)} (all it printed: {played.log})")
+    return [recap for recap in played.recaps if recap.host != "localhost"]
+
+
+def harden_each(
+    session: Session, phase: Phase, names: Sequence[str] = (), options: Sequence[str] = ()
+) -> Played:
+    """Run the roles on all hosts, or these, each as far as it goes; then keep what they left, by which drift is
+    judged. ``options`` go to Ansible."""
     from seawall.drift import baseline
 
     earlier = baseline.before(session, names)
     limit = ["--limit", ",".join(names)] if names else []
-    recaps = [
-        recap
-        for recap in play("harden", limit, session.where, session.environment, phase)
-        if recap.host != "localhost"
-    ]
+    played = attempt("harden", [*options, *limit], session.where, session.environment, phase)
     phase.now("keeping what it left")
-    for unheard in baseline.renew(session, names, earlier):
+    for unheard in baseline.renew(session, played.well, earlier) if played.well else ():
         # The hosts are hardened all the same; a look for drift then says "unknown" of this one, never "clean".
         session.progress.note(f"  What hardening left is not kept, so drift will not know it: {unheard}")
-    return recaps
+    return played
+
+
+def hardened_since(began: float, session: Session, outputs: Mapping[str, Any]) -> dict[str, Recap]:
+    """The droplets that Pulumi hardened after ``began``: those whose findings, kept here, are newer."""
+    found = {}
+    for name, let_in in (outputs.get("verified") or {}).items():
+        report = verify.report_of(session.where, let_in["run"])
+        if report.exists() and report.stat().st_mtime >= began:
+            found[name] = Recap(name, let_in["ok"], let_in["changed"], unreachable=0, failed=0)
+    return found
+
+
+def one_run(outputs: Mapping[str, Any]) -> str:
+    """The run of the controls that let in every droplet; empty if it took several."""
+    runs = {let_in["run"] for let_in in outputs["verified"].values()}
+    return runs.pop() if len(runs) == 1 else ""
 
 
 def _curl(session: Session, outputs: dict[str, Any]) -> str:
@@ -151,11 +181,14 @@ def _curl(session: Session, outputs: dict[str, Any]) -> str:
     return f"curl --cacert {authority} --resolve {outputs['domain']}:443:{outputs['loadbalancer_ip']} {outputs['url']}"
 
 
-def check_controls(session: Session, hosts: list[str]) -> Outcome:
-    from seawall import verify
-
+def check_controls(session: Session, hosts: list[str], known: str = "") -> Outcome:
+    """Run the controls on these hosts (all without any), or take what the run ``known`` has just found."""
     with session.progress.phase("verify") as phase:
-        outcome = verify.run(session.where, session.environment, hosts=hosts, progress=phase.now)
+        outcome = (
+            verify.past(session.where, known)
+            if known
+            else verify.run(session.where, session.environment, hosts=hosts, progress=phase.now)
+        )
         phase.done(outcome.summary())
     return outcome
 

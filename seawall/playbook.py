@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from seawall.places import CHECKOUT, Places
 from seawall.problem import Problem
@@ -35,13 +36,34 @@ def recaps(lines: list[str]) -> list[Recap]:
     ]
 
 
-def play(
-    name: str, options: list[str], where: Places, environment: Mapping[str, str], phase: Phase
-) -> list[Recap]:
-    """Run ``playbooks/NAME.yml``.
+@dataclass(frozen=True)
+class Played:
+    """How a playbook went: each host's recap, and each failing host's task and message."""
 
-    Raises ``Problem`` with the first failure of each host when any failed or was out of reach.
-    """
+    code: int
+    recaps: list[Recap]
+    failures: list[str]
+    log: Path
+
+    @property
+    def well(self) -> list[str]:
+        """The hosts that went through it to the end; none where Ansible itself gave up."""
+        return [
+            each.host
+            for each in self.recaps
+            if not each.failed and not each.unreachable and each.host != "localhost"
+        ]
+
+    def why(self, host: str) -> str:
+        """What became of a host that did not."""
+        own = [said for said in self.failures if said.startswith(f"{host}: ")]
+        return f"{' '.join(own or self.failures)} (all it printed: {self.log})"
+
+
+def attempt(
+    name: str, options: list[str], where: Places, environment: Mapping[str, str], phase: Phase
+) -> Played:
+    """Run ``playbooks/NAME.yml``, each host as far as it goes."""
     log = where.logs / f"{name}.log"
 
     def follow(line: str) -> None:
@@ -50,11 +72,18 @@ def play(
 
     command = ["ansible-playbook", f"{CHECKOUT}/playbooks/{name}.yml", *options]
     ended = run(command, {**environment, "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}, log, follow)
-    found = recaps(ended.lines)
-    if ended.code:
+    return Played(ended.code, recaps(ended.lines), failures(ended.lines) if ended.code else [], log)
+
+
+def play(
+    name: str, options: list[str], where: Places, environment: Mapping[str, str], phase: Phase
+) -> list[Recap]:
+    """The same; ``Problem`` with the first failure of each host when any failed or was out of reach."""
+    played = attempt(name, options, where, environment, phase)
+    if played.code:
         what = "Uninstalling" if name == "remove" else "Hardening"
-        raise Problem(f"{what} stopped. {' '.join(failures(ended.lines))} (all it printed: {log})")
-    return found
+        raise Problem(f"{what} stopped. {' '.join(played.failures)} (all it printed: {played.log})")
+    return played.recaps
 
 
 def failures(lines: list[str]) -> list[str]:

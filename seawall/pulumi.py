@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.said import FAILED_CONTROLS, REASON
 from seawall import cloud
 from seawall.environment import Stack
 from seawall.places import CHECKOUT, Places, write_private
-from seawall.problem import UNABLE, USAGE, Problem
+from seawall.problem import DEVIATES, UNABLE, USAGE, Problem
 from seawall.progress import Phase
 from seawall.tools import run
 
@@ -181,14 +182,15 @@ class Engine:
         ]
 
         def follow(line: str) -> None:
-            if AMBIENT not in line and (told := readable(line)):
+            if AMBIENT not in line and not line.startswith("@") and (told := readable(line)):
                 phase.now(told)
 
         ended = run([*command, *options], self.environment, log, follow)
         if ended.code:
             message = diagnosis(ended.lines, verb, log)
             refused = SETTINGS_MARK in message or violations(ended.lines)
-            raise Problem(message, code=USAGE if refused else UNABLE)
+            deviates = DEVIATES if FAILED_CONTROLS in message else UNABLE
+            raise Problem(message, code=USAGE if refused else deviates)
         return Outcome(counts(ended.lines))
 
 
@@ -260,7 +262,7 @@ def diagnosis(lines: list[str], verb: str, log: Path) -> str:
             if line.startswith(("Resources:", "Outputs:", "Duration:")):
                 break
             text = line.strip()
-            noise = text.endswith("):") or text == "error: update failed" or AMBIENT in text
+            noise = text.endswith("):") or text == "error: update failed" or AMBIENT in text or REASON in text
             if text and not noise and text not in said:
                 said.append(text)
     return f"`pulumi {verb}` stopped. {' '.join(said)} (all it printed: {log})"

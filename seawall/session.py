@@ -25,6 +25,8 @@ class Session:
     lab: dict[str, Any] | None
     progress: Progress
     asked: bool = False
+    outputs_file: Path | None = None
+    """Outputs to go by which are not (yet) the stack's own."""
 
     @classmethod
     def open(cls, stack: str) -> Session:
@@ -51,7 +53,7 @@ class Session:
     @property
     def outputs(self) -> Path:
         """The stack's outputs as a command last read them; none of them secret."""
-        return self.where.root / f"outputs-{self.stack.name}.json"
+        return self.outputs_file or self.where.root / f"outputs-{self.stack.name}.json"
 
     def engine(self) -> Engine:
         return Engine(self.stack, self.where, self.environment)

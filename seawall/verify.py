@@ -73,6 +73,16 @@ class Outcome:
         return "\n".join([*lines, "", f"{self.summary()} ({self.seconds:.1f} s)", f"findings: {self.report}"])
 
 
+def report_of(where: Places, run: str) -> Path:
+    """Where the findings of a run lie."""
+    return where.findings / f"{run}.jsonl"
+
+
+def past(where: Places, run: str) -> Outcome:
+    """What an earlier run found."""
+    return Outcome(run, findings.read(report_of(where, run)), report_of(where, run), 0.0)
+
+
 def run(
     where: Places,
     environment: Mapping[str, str],
@@ -89,7 +99,7 @@ def run(
     """
     began = time.monotonic()
     this = Run.begin()
-    report = where.findings / f"{this.id}.jsonl"
+    report = report_of(where, this.id)
     command = [
         sys.executable,
         "-m",

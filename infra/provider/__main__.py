@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Protocol
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
 
+# Pulumi runs this folder as a program; what hardens is the checkout's own.
+sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
+
+from hardening import Hardening
 from host_key import HostKey
 from pulumi.provider.experimental import provider as rpc
-from pulumi.provider.experimental.server import main
+from serving import Log, serve
+from variables import variables
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
+ENGINE = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+AT_ONCE = 256
+"""Calls under way: those about droplets that are being hardened only wait."""
 
 
 class Resource(Protocol):
@@ -35,7 +46,25 @@ class About(Protocol):
     def type(self) -> str: ...
 
 
-RESOURCES: dict[str, Resource] = {"seawall:index:HostKey": HostKey()}
+class Hosts:
+    """``hosts.py``, imported when a host is first asked for something: it takes longer than most operations."""
+
+    def __getattr__(self, name: str) -> Any:
+        import hosts
+
+        return getattr(hosts, name)
+
+
+RESOURCES: dict[str, Resource] = {
+    "seawall:index:HostKey": HostKey(),
+    "seawall:index:Hardening": Hardening(Hosts(), variables, Log(ENGINE)),
+}
+_threads = ThreadPoolExecutor(AT_ONCE)
+
+
+async def apart(method: Callable[[Any], Any], request: Any) -> Any:
+    """Call a resource on a thread of its own."""
+    return await asyncio.get_running_loop().run_in_executor(_threads, method, request)
 
 
 def known(request: About) -> Resource:
@@ -55,27 +84,26 @@ class Seawall(rpc.Provider):
         return rpc.DiffResponse(changes=False)
 
     async def configure(self, request: rpc.ConfigureRequest) -> rpc.ConfigureResponse:
-        # No previews by the plugin: until a resource exists, the engine takes all its outputs as unknown.
-        return rpc.ConfigureResponse(supports_preview=False)
+        return rpc.ConfigureResponse(supports_preview=True)
 
     async def check(self, request: rpc.CheckRequest) -> rpc.CheckResponse:
-        return await asyncio.to_thread(known(request).check, request)
+        return await apart(known(request).check, request)
 
     async def diff(self, request: rpc.DiffRequest) -> rpc.DiffResponse:
-        return await asyncio.to_thread(known(request).diff, request)
+        return await apart(known(request).diff, request)
 
     async def create(self, request: rpc.CreateRequest) -> rpc.CreateResponse:
-        return await asyncio.to_thread(known(request).create, request)
+        return await apart(known(request).create, request)
 
     async def update(self, request: rpc.UpdateRequest) -> rpc.UpdateResponse:
-        return await asyncio.to_thread(known(request).update, request)
+        return await apart(known(request).update, request)
 
     async def read(self, request: rpc.ReadRequest) -> rpc.ReadResponse:
-        return await asyncio.to_thread(known(request).read, request)
+        return await apart(known(request).read, request)
 
     async def delete(self, request: rpc.DeleteRequest) -> None:
-        await asyncio.to_thread(known(request).delete, request)
+        await apart(known(request).delete, request)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:], VERSION, Seawall())
+    serve(Seawall(), VERSION, ENGINE)

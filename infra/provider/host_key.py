@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from pulumi.provider.experimental import provider as rpc
 from pulumi.provider.experimental.property_value import PropertyValue
+from pulumi.runtime.rpc import UNKNOWN
 
 Properties = dict[str, PropertyValue]
 
@@ -47,6 +48,10 @@ class HostKey:
         )
 
     def create(self, request: rpc.CreateRequest) -> rpc.CreateResponse:
+        if request.preview:
+            unknown = PropertyValue(UNKNOWN)
+            sealed = unknown.with_secret(True)
+            return rpc.CreateResponse("", {**request.properties, "privateKey": sealed, "publicKey": unknown})
         private, public = new_pair()
         made = {"privateKey": PropertyValue(private, is_secret=True), "publicKey": PropertyValue(public)}
         return rpc.CreateResponse(secrets.token_hex(8), {**request.properties, **made})

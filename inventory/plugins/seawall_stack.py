@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -23,8 +22,9 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 if str(CHECKOUT) not in sys.path:
     sys.path.append(str(CHECKOUT))
 
-from infra import scope  # noqa: E402
+from infra import reach, scope  # noqa: E402
 from infra.flows import LOGS_PORT, Flow, Flows, Host, Port  # noqa: E402
+from infra.groups import groups  # noqa: E402
 
 DOCUMENTATION = """
 name: seawall_stack
@@ -76,7 +76,8 @@ class InventoryModule(BaseInventoryPlugin):
             inventory.add_host(name)
             for key, value in variables.items():
                 inventory.set_variable(name, key, value)
-            for group in groups(outputs["droplets"][name]):
+            droplet = outputs["droplets"][name]
+            for group in groups(droplet["tier"], droplet["serves"], droplet["region"]):
                 inventory.add_group(group)
                 inventory.add_child(group, name)
 
@@ -114,13 +115,6 @@ class InventoryModule(BaseInventoryPlugin):
         return json.loads(answer.stdout)
 
 
-def groups(droplet: Mapping[str, Any]) -> list[str]:
-    """The groups of a droplet, in names Ansible allows."""
-    serving = {"web": "web", "logs": "collectors"}
-    named = [droplet["tier"], f"region_{droplet['region']}", *(serving[what] for what in droplet["serves"])]
-    return list(dict.fromkeys(re.sub(r"\W", "_", name) for name in named))
-
-
 def host_variables(outputs: Mapping[str, Any], directory: Path) -> dict[str, dict[str, Any]]:
     """Every host's variables, from the stack's outputs. ``directory`` is Seawall's own (known_hosts, ssh/)."""
     droplets = outputs["droplets"]
@@ -132,18 +126,37 @@ def host_variables(outputs: Mapping[str, Any], directory: Path) -> dict[str, dic
         outputs["vpc_range"],
     )
     aliases = {name: f"{name}.{droplet['id']}" for name, droplet in droplets.items()}
-    scopes = scope.of_outputs(outputs)
+    scopes, ways = scope.of_outputs(outputs), reach.ways(outputs)
     administrators = [{"name": name, "public_keys": keys} for name, keys in outputs["administrators"].items()]
     collector = next((host for host in hosts if "logs" in droplets[host.name]["serves"]), None)
     identity = directory / "ssh" / "id_ed25519"
 
+    behind = [host for host in hosts if ways[host.name].jump]
+
+    def arguments(host: Host) -> str:
+        ours, through = _ssh_options(aliases[host.name], directory, identity), ways[host.name].jump
+        if through:
+            options = _ssh_options(aliases[through], directory, identity)
+            key = str(identity) if identity.exists() else None
+            at = (ways[through].address, outputs["ssh_port"], outputs["admin_user"])
+            ours["ProxyCommand"] = reach.jump(*at, options, key)
+        return " ".join(f"-o {name}={shlex.quote(value)}" for name, value in ours.items())
+
+    def administering(host: Host) -> list[str]:
+        """The ranges from which sshd may be reached: the administrators', or the bastion's address."""
+        if through := ways[host.name].jump:
+            declared = [Flow.model_validate(flow) for flow in outputs["flows"]]
+            itself = reach.administered(declared, host.tier, int(outputs["ssh_port"]))
+            return [f"{droplets[through]['private_ip']}/32", *(outputs["trusted_ranges"] if itself else [])]
+        return outputs["trusted_ranges"]
+
     def variables(host: Host) -> dict[str, Any]:
         droplet = droplets[host.name]
         found = {
-            "ansible_host": droplet["public_ip"],
+            "ansible_host": ways[host.name].address,
             "ansible_port": outputs["ssh_port"],
             "ansible_user": outputs["admin_user"],
-            "ansible_ssh_common_args": _ssh_arguments(aliases[host.name], directory, identity),
+            "ansible_ssh_common_args": arguments(host),
             "seawall_name": host.name,
             "seawall_tier": host.tier,
             "seawall_serves": droplet["serves"],
@@ -153,7 +166,7 @@ def host_variables(outputs: Mapping[str, Any], directory: Path) -> dict[str, dic
             "seawall_vpc_range": outputs["vpc_range"],
             "seawall_host_key_alias": aliases[host.name],
             "seawall_first_contact_host_key": droplet["first_contact_host_key"],
-            "seawall_trusted_ranges": outputs["trusted_ranges"],
+            "seawall_trusted_ranges": administering(host),
             "sshd_port": outputs["ssh_port"],
             "accounts_administrators": administrators,
             "ufw_rules": [
@@ -170,6 +183,10 @@ def host_variables(outputs: Mapping[str, Any], directory: Path) -> dict[str, dic
         }
         if identity.exists():
             found["ansible_ssh_private_key_file"] = str(identity)
+        if through := ways[host.name].jump:
+            found["seawall_jump"] = through
+        if host.name == outputs.get("bastion"):
+            found["sshd_jump_targets"] = [f"{each.private_ip}:{outputs['ssh_port']}" for each in behind]
         if collector:
             found |= {
                 "rsyslog_collector_address": collector.private_ip,
@@ -199,14 +216,12 @@ def _listener(port: Port) -> dict[str, Any]:
     return single if port.first == port.last else single | {"last": port.last}
 
 
-def _ssh_arguments(alias: str, directory: Path, identity: Path) -> str:
+def _ssh_options(alias: str, directory: Path, identity: Path) -> dict[str, str]:
     """A droplet is known by a name that holds its id: an address may be used again, an id never is."""
     options = {
         "HostKeyAlias": alias,
-        "UserKnownHostsFile": shlex.quote(str(directory / "known_hosts")),
+        "UserKnownHostsFile": str(directory / "known_hosts"),
         "StrictHostKeyChecking": "yes",
         "ForwardAgent": "no",
     }
-    if identity.exists():
-        options["IdentitiesOnly"] = "yes"
-    return " ".join(f"-o {name}={value}" for name, value in options.items())
+    return options | ({"IdentitiesOnly": "yes"} if identity.exists() else {})

@@ -84,8 +84,8 @@ IMAGES = (
     Image(156000013, "debian-13-x64", "Debian", "13 x64", "2026-07-01T12:00:00Z"),
 )
 
-# No "ipv6", "backups", "storage": what a region does not list, the API refuses.
-REGION_FEATURES = ["metadata", "install_agent"]
+# No "ipv6", "storage": what a region does not list, the API refuses. Backups are kept as a wish; none is ever taken.
+REGION_FEATURES = ["backups", "metadata", "install_agent"]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from lab import world as w
 
 from .catalogue import Catalogue
-from .tables import Certificate, Droplet, Firewall, LoadBalancer, Vpc
+from .tables import Certificate, Droplet, Firewall, LoadBalancer, NatGateway, ReservedIp, Vpc
 
 ALL_PORTS = (1, 65535)
 
@@ -25,14 +25,19 @@ def world(db: Session, catalogue: Catalogue) -> w.World:
     droplets = list(db.scalars(select(Droplet)))
     balancers = list(db.scalars(select(LoadBalancer)))
     members = Members(droplets, balancers)
+    reserved = {each.droplet_id: each.ip for each in db.scalars(select(ReservedIp)) if each.droplet_id}
     return w.World(
         vpcs={v.id: w.Vpc(v.id, v.region, v.ip_range) for v in db.scalars(select(Vpc))},
-        droplets={d.id: droplet(d, catalogue) for d in droplets},
+        droplets={d.id: droplet(d, catalogue, reserved.get(d.id)) for d in droplets},
         firewalls={f.id: firewall(f, members) for f in db.scalars(select(Firewall))},
         load_balancers={b.id: load_balancer(b, members) for b in balancers},
         certificates={
             c.id: w.Certificate(c.id, c.name, c.leaf, c.chain, c.private_key)
             for c in db.scalars(select(Certificate))
+        },
+        nat_gateways={
+            g.id: w.NatGateway(g.id, g.region, g.vpc_id, g.public_ipv4)
+            for g in db.scalars(select(NatGateway).where(NatGateway.default_gateway))
         },
     )
 
@@ -47,7 +52,7 @@ class Members:
     """Who is meant by a tag, an id or a uid."""
 
     def __init__(self, droplets: list[Droplet], balancers: list[LoadBalancer]):
-        self._addresses = {d.id: (d.public_ipv4, d.private_ipv4) for d in droplets}
+        self._addresses = {d.id: [each for each in (d.public_ipv4, d.private_ipv4) if each] for d in droplets}
         self._balancers = {b.id: (b.public_ipv4, b.private_ipv4) for b in balancers}
         self._serving = {d.id for d in droplets if not d.destroying}
         self._tagged: dict[str, set[int]] = defaultdict(set)
@@ -74,7 +79,7 @@ class Members:
         return tuple(sorted(cidrs))
 
 
-def droplet(row: Droplet, catalogue: Catalogue) -> w.Droplet:
+def droplet(row: Droplet, catalogue: Catalogue, reserved_ipv4: str | None = None) -> w.Droplet:
     """A droplet with its size spelled out."""
     return w.Droplet(
         id=row.id,
@@ -86,6 +91,7 @@ def droplet(row: Droplet, catalogue: Catalogue) -> w.Droplet:
         public_ipv4=row.public_ipv4,
         private_ipv4=row.private_ipv4,
         powered=row.powered,
+        reserved_ipv4=reserved_ipv4,
     )
 
 

@@ -176,8 +176,8 @@ class Service:
     def patch(self, path: str) -> Callable[[Operation], Operation]:
         return self._add("PATCH", path, 200)
 
-    def delete(self, path: str) -> Callable[[Operation], Operation]:
-        return self._add("DELETE", path, 204)
+    def delete(self, path: str, status: int = 204) -> Callable[[Operation], Operation]:
+        return self._add("DELETE", path, status)
 
 
 def iso(at: datetime) -> str:

@@ -63,7 +63,9 @@ def describe(row: Droplet, public_range: str, vpc_range: str) -> dict[str, Any]:
         "region": row.region,
         "interfaces": {
             "private": [_interface(row.id, row.private_ipv4, vpc_range, "private")],
-            "public": [_interface(row.id, row.public_ipv4, public_range, "public")],
+            "public": [_interface(row.id, row.public_ipv4, public_range, "public")]
+            if row.public_ipv4
+            else [],
         },
         "dns": {"nameservers": NAMESERVERS},
         "floating_ip": reserved,

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
@@ -21,9 +21,9 @@ from sqlalchemy.orm import Session
 from lab.world import Backend, BackendError, World
 from lab.world import Droplet as WorldDroplet
 
-from . import desired
+from . import authority, desired
 from .store import Store
-from .tables import Action, Droplet, Firewall, LoadBalancer
+from .tables import Action, Certificate, Droplet, Firewall, LoadBalancer
 from .transitions import DropletAction, Transitions, remaining
 
 log = logging.getLogger("lab.api")
@@ -85,6 +85,7 @@ class Reconciler:
                 pause = self._pass()
                 if converged and pause is None:
                     self._observe()
+                    self._renew()
             except Exception:  # a bug must not end the thread that everything waits for
                 log.exception("the reconciler's pass failed; it is tried again")
                 pause = RETRY
@@ -131,6 +132,18 @@ class Reconciler:
             for row in db.scalars(select(Droplet).where(Droplet.id.in_(gone))):
                 log.warning("droplet %s (%s) switched itself off", row.name, row.id)
                 row.status, row.powered = "off", False
+
+    def _renew(self) -> None:
+        """Certificates of the lab's authority that end soon, as Let's Encrypt's are renewed in the cloud."""
+        if any(self._ends_soon()):
+            with self.store.write() as db:
+                log.info("renewed: %s", ", ".join(authority.renew_due(db, self.clock())))
+
+    def _ends_soon(self) -> list[str]:
+        due = self.clock() + timedelta(days=authority.RENEW_DAYS)
+        rows = select(Certificate.id).where(Certificate.type == "lets_encrypt", Certificate.not_after < due)
+        with self.store.read() as db:
+            return list(db.scalars(rows))
 
     def _destroy_stranger(self, droplet_id: int) -> str:
         try:

@@ -32,7 +32,7 @@ log = logging.getLogger("lab.api")
 # Ids start where they are not mistaken for counts, and stay short enough for interface names.
 FIRST_ID = 100_000
 
-SCHEMA = 1  # of the tables; grows with every change to one of them (a new table is made where it is missing)
+SCHEMA = 2  # of the tables; grows with every change to one of them (a new table is made where it is missing)
 
 
 class Store:

@@ -88,7 +88,7 @@ class Droplet(Base):
     size: Mapped[str]
     disk: Mapped[int]
     vpc_id: Mapped[str] = mapped_column(ForeignKey("vpcs.id"), index=True)
-    public_ipv4: Mapped[str] = mapped_column(unique=True)
+    public_ipv4: Mapped[str | None] = mapped_column(unique=True)  # None: no public networking
     private_ipv4: Mapped[str]
     status: Mapped[str]  # new, active, off
     powered: Mapped[bool]
@@ -96,6 +96,7 @@ class Droplet(Base):
     features: Mapped[list]
     user_data: Mapped[str]
     public_keys: Mapped[list]
+    backup_policy: Mapped[dict | None] = mapped_column(default=None)
     created_at: Mapped[datetime]
     taggings: Mapped[list[Tagging]] = relationship(
         order_by=Tagging.id, passive_deletes=True, cascade="all, delete-orphan", lazy="selectin"
@@ -160,8 +161,37 @@ class LoadBalancer(Base):
     error: Mapped[str] = mapped_column(default="")
 
 
+class NatGateway(Base):
+    """The way out of a VPC for droplets without public networking."""
+
+    __tablename__ = "nat_gateways"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    region: Mapped[str]
+    size: Mapped[int]
+    vpc_id: Mapped[str] = mapped_column(ForeignKey("vpcs.id"), index=True)
+    default_gateway: Mapped[bool]
+    public_ipv4: Mapped[str] = mapped_column(unique=True)
+    private_ipv4: Mapped[str]
+    timeouts: Mapped[dict]
+    created_at: Mapped[datetime]
+
+
+class ReservedIp(Base):
+    """A public address that stays while droplets come and go."""
+
+    __tablename__ = "reserved_ips"
+
+    ip: Mapped[str] = mapped_column(primary_key=True)
+    region: Mapped[str]
+    droplet_id: Mapped[int | None] = mapped_column(
+        ForeignKey("droplets.id", ondelete="SET NULL"), unique=True
+    )
+
+
 class Certificate(Base):
-    """A custom certificate. ``private_key`` is answered to nobody."""
+    """A certificate, custom or of the lab's authority. ``private_key`` is answered to nobody."""
 
     __tablename__ = "certificates"
 
@@ -188,7 +218,7 @@ class SshKey(Base):
 
 
 class Kept(Base):
-    """What the lab keeps as it was told and does nothing with: domains, records, volumes, reserved addresses."""
+    """What the lab keeps as it was told and does nothing with: domains, records, volumes, alerts, uptime checks."""
 
     __tablename__ = "kept"
 

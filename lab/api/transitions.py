@@ -68,16 +68,16 @@ DROPLET_ACTIONS: dict[str, DropletAction] = {
     "rebuild": DropletAction(_rebuild, leaves="active", power=True, boots=True),
     "resize": DropletAction(_nothing, needs="off"),
     "rename": DropletAction(_nothing),
+    "enable_backups": DropletAction(_nothing),
+    "disable_backups": DropletAction(_nothing),
+    "change_backup_policy": DropletAction(_nothing),
     "destroy": DropletAction(lambda b, d: b.destroy(d.id), power=False),
 }
 
 # DigitalOcean has these too; a lab machine cannot do them, and is not made to pretend.
 IMPOSSIBLE_ACTIONS = frozenset(
     (
-        "change_backup_policy",
         "change_kernel",
-        "disable_backups",
-        "enable_backups",
         "enable_ipv6",
         "enable_private_networking",
         "password_reset",

@@ -84,7 +84,7 @@ class Balancer:
     def group(self) -> Group:
         return Group(self.instance.tag, f"lb-{self.id[:8]}")
 
-    def make(self, links: tuple[plan.Link, plan.Link], region: str, settings: dict[str, str]) -> None:
+    def make(self, links: tuple[plan.Link, ...], region: str, settings: dict[str, str]) -> None:
         """Serve by ``settings`` (file name → text): start, or reload if they changed, or leave alone."""
         for folder in (self.folder.parent, self.folder):
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -126,7 +126,7 @@ class Balancer:
             path.name: path.read_text() for path in self.folder.iterdir() if path.suffix in (".cfg", ".pem")
         }
 
-    def _link(self, links: tuple[plan.Link, plan.Link], region: str) -> None:
+    def _link(self, links: tuple[plan.Link, ...], region: str) -> None:
         there = self.instance.namespace(region)
         router.make_namespace(self.namespace)
         for link in links:

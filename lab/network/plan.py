@@ -86,14 +86,24 @@ class Station:
     name: str
     region: str
     vpc_id: str
-    public: Link
+    public: Link | None
     private: Link
     inbound: tuple[Rule, ...] | None
     outbound: tuple[Rule, ...] | None
+    seen_as: str | None = None
+    """The NAT gateway's address, for a station without one of its own."""
+    reserved: str | None = None
+    """A second public address, which leads to the same station."""
 
     @property
-    def links(self) -> tuple[Link, Link]:
-        return self.public, self.private
+    def links(self) -> tuple[Link, ...]:
+        return (self.public, self.private) if self.public else (self.private,)
+
+    @property
+    def public_addresses(self) -> tuple[str, ...]:
+        """What the core has to lead into the station's region, and to believe from it."""
+        own = self.public.address if self.public else None
+        return tuple(address for address in (own, self.seen_as, self.reserved) if address)
 
 
 def regions(world: World) -> set[str]:
@@ -102,31 +112,34 @@ def regions(world: World) -> set[str]:
     }
 
 
-def links_of(instance: Instance, world: World, it: Droplet | LoadBalancer) -> tuple[Link, Link]:
-    """The two links of a droplet or load balancer: eth0 public, eth1 into its VPC."""
+def links_of(instance: Instance, world: World, it: Droplet | LoadBalancer) -> tuple[Link, ...]:
+    """The links of a droplet or load balancer: eth0 public, if it has an address there, and eth1 into its VPC."""
     if isinstance(it, Droplet):
         number, ports, kind = it.id.to_bytes(8, "big")[-4:], (f"p{it.id}", f"v{it.id}"), 0x02
     else:
         number, ports, kind = bytes.fromhex(it.id[:8]), (f"bp{it.id[:8]}", f"bv{it.id[:8]}"), 0x06
     vpc = IPv4Network(world.vpcs[it.vpc_id].ip_range)
     mac = [f"{kind:02x}:{side:02x}:{number.hex(':')}" for side in (0, 1)]  # locally administered
-    router = instance.address(ROUTER)
-    return (
-        Link("eth0", ports[0], it.public_ipv4, instance.public_range, router, mac[0], True),
-        Link("eth1", ports[1], it.private_ipv4, str(vpc), str(vpc[1]), mac[1], False),
-    )
+    router, alone = instance.address(ROUTER), it.public_ipv4 is None
+    private = Link("eth1", ports[1], it.private_ipv4, str(vpc), str(vpc[1]), mac[1], alone)
+    if it.public_ipv4 is None:
+        return (private,)
+    return (Link("eth0", ports[0], it.public_ipv4, instance.public_range, router, mac[0], True), private)
 
 
 def stations(instance: Instance, world: World) -> list[Station]:
     """All stations, each with the rules of every firewall it is in."""
     found = []
+    ways_out = {each.vpc_id: each.public_ipv4 for each in world.nat_gateways.values()}
     for droplet in world.droplets.values():
-        public, private = links_of(instance, world, droplet)
+        *first, private = links_of(instance, world, droplet)
+        public = first[0] if first else None
         mine = [wall for wall in world.firewalls.values() if droplet.id in wall.droplet_ids]
         found.append(
             Station(
                 str(droplet.id), droplet.region, droplet.vpc_id, public, private,
                 _merged(mine, "inbound"), _merged(mine, "outbound"),
+                None if public else ways_out.get(droplet.vpc_id), droplet.reserved_ipv4,
             )
         )  # fmt: skip
     for balancer in world.load_balancers.values():
@@ -158,12 +171,17 @@ def region_rules(region: str, everyone: Iterable[Station]) -> str:
     filtered = [station for station in here if station.inbound is not None]
     limited = [station for station in here if station.outbound is not None]
     vpcs = sorted({station.vpc_id for station in here})
+    alone = [station for station in here if station.public is None]
+    led = [station for station in alone if station.seen_as]
+    reserved = [station for station in here if station.public and station.reserved]
     lines = [
         "table inet seawall",
         "delete table inet seawall",
         "table inet seawall {",
         *_set("sources", "ifname . ipv4_addr", (f'"{link.port}" . {link.address}' for link in links)),
-        *_set("public", "ifname", ['"core"', *(f'"{station.public.port}"' for station in here)]),
+        *_set("public", "ifname", ['"core"', *(f'"{each.public.port}"' for each in here if each.public)]),
+        *_set("alone", "ifname", (f'"{station.private.port}"' for station in alone)),
+        *_set("led", "ifname", (f'"{station.private.port}"' for station in led)),
     ]
     for number, vpc in enumerate(vpcs):
         members = [station for station in here if station.vpc_id == vpc]
@@ -177,7 +195,17 @@ def region_rules(region: str, everyone: Iterable[Station]) -> str:
         "chain segments {",
         "iifname @public oifname @public return",
         *(f"iifname @vpc{number} oifname @vpc{number} return" for number in range(len(vpcs))),
+        # A NAT gateway leads out who has no public interface, and nobody in.
+        'iifname @led oifname "core" return',
         "drop",
+        "}",
+        "chain from_led {",
+        "type nat hook postrouting priority srcnat;",
+        *(f'oifname "core" ip saddr {each.private.address} snat ip to {each.seen_as}' for each in led),
+        "}",
+        "chain to_reserved {",
+        "type nat hook prerouting priority dstnat;",
+        *(f"ip daddr {each.reserved} dnat ip to {each.public.address}" for each in reserved if each.public),
         "}",
         "chain leaving {",
         *_dispatch("iifname", "from", limited),
@@ -208,6 +236,7 @@ def region_rules(region: str, everyone: Iterable[Station]) -> str:
         'iifname "core" drop',
         # As in the cloud, no firewall stands between a droplet and its metadata.
         f"iifname @public ip daddr {METADATA} tcp dport 80 accept",
+        f"iifname @alone ip daddr {METADATA} tcp dport 80 accept",
         "jump leaving",
         "icmp type echo-request accept",
         "}",
@@ -216,12 +245,29 @@ def region_rules(region: str, everyone: Iterable[Station]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def loss_rules(percent: int) -> str:
+    """A bad line: each packet that crosses is lost with this probability, whatever the firewalls say of it."""
+    if not 0 <= percent <= 100:
+        raise ValueError(f"{percent} is no percentage")
+    table = ["table inet loss", "delete table inet loss"]
+    if percent:
+        table += [
+            "table inet loss {",
+            "chain forward {",
+            "type filter hook forward priority -10; policy accept;",
+            f"numgen random mod 100 < {percent} drop",
+            "}",
+            "}",
+        ]
+    return "\n".join(table) + "\n"
+
+
 def core_rules(instance: Instance, everyone: Iterable[Station]) -> str:
     """The rule set of the core: who may send from where, and what the core itself answers."""
     sources = [
         f'"host" . {instance.address(ADMINISTRATOR)}',
         f'"outside" . {instance.address(OUTSIDE)}',
-        *(f'"{station.region}" . {station.public.address}' for station in everyone),
+        *(f'"{station.region}" . {address}' for station in everyone for address in station.public_addresses),
     ]
     names = ", ".join(RESOLVERS)
     lines = [
@@ -256,8 +302,9 @@ def core_rules(instance: Instance, everyone: Iterable[Station]) -> str:
 def core_routes(instance: Instance, everyone: Iterable[Station]) -> list[str]:
     """``ip`` commands that lead each station's public address into its region. What no one has is dropped."""
     return [
-        f"route replace {station.public.address}/32 via {TRANSIT_REGION} dev {station.region} onlink"
+        f"route replace {address}/32 via {TRANSIT_REGION} dev {station.region} onlink"
         for station in everyone
+        for address in station.public_addresses
     ]
 
 

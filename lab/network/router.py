@@ -87,6 +87,11 @@ def rules(namespace: str, text: str) -> None:
     run(*inside(namespace), "nft", "-f", "-", stdin=text, why=f"set the firewall rules of {namespace}")
 
 
+def lose(namespace: str, percent: int) -> None:
+    """Lose so many of the packets that cross a namespace, at random, from the next one on; 0 loses none."""
+    rules(namespace, plan.loss_rules(percent))
+
+
 def drop_stale_routes(namespace: str, wanted: set[str]) -> None:
     """Remove routes to single stations that are no more."""
     listed = json.loads(

@@ -52,6 +52,7 @@ class ActionModule(ActionBase):
         if self._task._role:
             self.options["role"] = self._task._role.get_name()
         self.port = int(self._task.args.get("port") or self._connection.get_option("port") or 22)
+        self.user = self._who()
         checking = self._task.check_mode
         plan = self._module(check=True)
         if checking or plan.get("failed"):
@@ -72,10 +73,14 @@ class ActionModule(ActionBase):
             known_hosts.update(
                 self._known_hosts(), lambda text: known_hosts.pinned(text, self._alias(), keys)
             )
-        if self.port != int(self._connection.get_option("port") or 22):
-            result.setdefault("ansible_facts", {})["ansible_port"] = self.port
         result["diff"] = plan.get("diff", [])
         return result
+
+    def _who(self):
+        """Who has to get in: whoever is connected; for root, whom `accounts` switches off, the first administrator."""
+        now = self._connection.get_option("remote_user")
+        administrators = self._templar.template(self.vars.get("accounts_administrators")) or []
+        return administrators[0]["name"] if now == "root" and administrators else now
 
     def _module(self, check=False, **extra):
         before = self._task.check_mode
@@ -129,7 +134,10 @@ class ActionModule(ActionBase):
                 trusted.flush()
                 options = ["-o", f"UserKnownHostsFile={trusted.name}"]
             argv = self._ssh(
-                self.port, *options, command=["sudo", "-n", COMMIT_CONFIRM, "confirm", confirm_id]
+                self.port,
+                *options,
+                user=self.user,
+                command=["sudo", "-n", COMMIT_CONFIRM, "confirm", confirm_id],
             )
             deadline = time.monotonic() + TRY_FOR
             while True:
@@ -173,13 +181,16 @@ class ActionModule(ActionBase):
         deadline = began + BACK_WITHIN
         what = result.get("what", self.module)
         while time.monotonic() < deadline:
-            ok, said = _try(self._ssh(old, command=["sudo", "-n", COMMIT_CONFIRM, "status"]))
-            if ok and not json.loads(said)["armed"]:
-                return (
-                    f"{what}: refused, and put back. A new connection to port {self.port} was told: {refused} "
-                    f"sshd's log says: {host_says}. The old settings have been in force again "
-                    f"since {time.monotonic() - began:.0f} s after the change. Correct the setting and run again."
+            for user in dict.fromkeys((self._connection.get_option("remote_user"), self.user)):
+                ok, said = _try(self._ssh(old, user=user, command=["sudo", "-n", COMMIT_CONFIRM, "status"]))
+                if ok:
+                    break
+            if ok and not (status := json.loads(said))["armed"]:
+                told = (
+                    f"A new connection to port {self.port} as {self.user} was told: {refused} "
+                    f"sshd's log says: {host_says}."
                 )
+                return verdict(what, told, status["last"], result["confirm_id"], time.monotonic() - began)
             time.sleep(0.5)
         return (
             f"{what}: refused ({refused}), and the old settings did not answer within {BACK_WITHIN} s. Look from "
@@ -192,7 +203,7 @@ class ActionModule(ActionBase):
         directory = os.path.expanduser(option("control_path_dir"))
         return (option("control_path") or "%(directory)s/%%C") % {"directory": directory}
 
-    def _ssh(self, port, *options, command):
+    def _ssh(self, port, *options, command, user=None):
         """An ssh command line with this host's own settings; ``options`` come first, so they win."""
         option = self._connection.get_option
         argv = ["ssh", *options, "-o", "ControlPath=none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
@@ -200,7 +211,26 @@ class ActionModule(ActionBase):
             argv += ["-i", os.path.expanduser(key), "-o", "IdentitiesOnly=yes"]
         for name in ("ssh_common_args", "ssh_extra_args"):
             argv += shlex.split(option(name) or "")
-        return [*argv, "-p", str(port), "-l", option("remote_user"), option("host"), *command]
+        return [*argv, "-p", str(port), "-l", user or option("remote_user"), option("host"), *command]
+
+
+def verdict(what, told, last, confirm_id, seconds):
+    """What became of a refused change, by the host's own report of its last revert. Pure."""
+    last = last or {}
+    if last.get("id") != confirm_id:
+        return (
+            f"{what}: refused, and what became of it is not known. {told} The host reports no revert of this change. "
+            f"Look there: `journalctl -u seawall-revert`, `{COMMIT_CONFIRM} status`; then run again."
+        )
+    if problems := last.get("problems"):
+        return (
+            f"{what}: refused, but not put back whole. {told} The old files are back; what should load them failed: "
+            f"{'; '.join(problems)}. You still get in as before. Mend that on the host, then run again."
+        )
+    return (
+        f"{what}: refused, and put back. {told} The old settings have been in force again "
+        f"since {seconds:.0f} s after the change. Correct the setting and run again."
+    )
 
 
 def _try(argv):

@@ -43,15 +43,18 @@ class File:
 
 
 def run(argv: list[str], *, stdin: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess:
-    """Run a command in the C locale and return it, never raising for its exit status."""
+    """Run a command in the C locale and return it, never raising for how it ends (124: not within ``timeout`` s)."""
     env = {
         **os.environ,
         "LC_ALL": "C",
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     }
-    return subprocess.run(
-        argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False, env=env
-    )
+    try:
+        return subprocess.run(
+            argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False, env=env
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(argv, 124, "", f"nothing within {timeout:.0f} s; it was ended")
 
 
 def must(argv: list[str], what: str, **kwargs) -> str:
@@ -150,36 +153,58 @@ def fsync_directory(path: str) -> None:
 def note_change() -> None:
     """Leave word, before a change, that this host's files are Seawall's doing: `seawall_integrity` reads it."""
     os.makedirs(os.path.dirname(CHANGED), mode=0o700, exist_ok=True)
-    with open(CHANGED, "w") as handle:
-        handle.write(f"{time.time()}\n")
+    _place([File(CHANGED, f"{time.time()}\n".encode())], "")
 
 
 def install(files: list[File], root: str = "") -> None:
-    """Write or remove files, each by one rename, durable before it returns. ``root`` is a candidate's prefix."""
+    """Write or remove files, each by one rename, durable before it returns. ``root`` is a candidate's prefix.
+
+    All are written beside their places before the first takes its own: on a full disk none changes.
+    """
     if files and not root:
         note_change()
-    for file in files:
-        path = root + file.path
-        if file.content is None:
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                continue
-        else:
-            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-            fd, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".seawall-")
-            try:
-                with os.fdopen(fd, "wb") as handle:
-                    handle.write(file.content)
-                    os.fchown(fd, *_owner_ids(file))
-                    os.fchmod(fd, file.mode)
-                    handle.flush()
-                    os.fsync(fd)
-                os.rename(temporary, path)
-            except BaseException:
-                os.unlink(temporary)
-                raise
-        fsync_directory(os.path.dirname(path))
+    _place(files, root)
+
+
+def _place(files: list[File], root: str) -> None:
+    ready: dict[str, str] = {}
+    try:
+        for file in files:
+            if file.content is not None:
+                ready[file.path] = _beside(file, root + file.path)
+        for file in files:
+            path = root + file.path
+            if file.content is not None:
+                os.rename(ready[file.path], path)
+                del ready[file.path]
+            else:
+                try:
+                    os.unlink(path)
+                except FileNotFoundError:
+                    continue
+            fsync_directory(os.path.dirname(path))
+    except OSError as error:
+        raise HostError(f"{file.path} could not be written ({error.strerror}), so it is as it was.") from None
+    finally:
+        for temporary in ready.values():
+            os.unlink(temporary)
+
+
+def _beside(file: File, path: str) -> str:
+    """The file as declared under a temporary name in its folder, durable."""
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    fd, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".seawall-")
+    try:
+        with os.fdopen(fd, "wb") as handle:
+            handle.write(file.content)
+            os.fchown(fd, *_owner_ids(file))
+            os.fchmod(fd, file.mode)
+            handle.flush()
+            os.fsync(fd)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return temporary
 
 
 def current(files: list[File]) -> list[File]:

@@ -66,7 +66,7 @@ def main():
     )
     try:
         module.exit_json(**converge(module.params, module.check_mode))
-    except host.HostError as error:
+    except (host.HostError, OSError) as error:
         module.fail_json(msg=str(error))
 
 

@@ -58,7 +58,7 @@ def main():
             host.changes([host.File(options[name], text.encode()) for name, text in options["pem"].items()])
         )
         module.exit_json(changed=True)
-    except host.HostError as error:
+    except (host.HostError, OSError) as error:
         module.fail_json(msg=str(error))
 
 

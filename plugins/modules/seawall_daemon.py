@@ -56,7 +56,7 @@ def main():
         module.exit_json(changed=False, skipped=True, msg=module.params["own_kernel"])
     try:
         module.exit_json(**converge(module.params, module.check_mode))
-    except host.HostError as error:
+    except (host.HostError, OSError) as error:
         module.fail_json(msg=str(error))
 
 
@@ -93,8 +93,8 @@ def converge(options, checking):
     if checking:
         return result
     old = host.current(wrong)
-    host.install(wrong)
     try:
+        host.install(wrong)
         host.load(stale)
         for name in disabled:
             host.must(["systemctl", "enable", name], f"{name} could not be enabled")

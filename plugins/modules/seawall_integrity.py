@@ -42,7 +42,7 @@ def main():
     stages = {"look": look, "build": build, "promote": promote}
     try:
         module.exit_json(**stages[module.params["stage"]](module.params["recorded"]))
-    except host.HostError as error:
+    except (host.HostError, OSError) as error:
         module.fail_json(msg=str(error))
 
 

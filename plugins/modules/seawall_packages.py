@@ -54,7 +54,7 @@ def main():
             install(absent, options["lock_timeout"])
         if unwanted and not module.check_mode:
             purge(unwanted, names, options["lock_timeout"])
-    except host.HostError as error:
+    except (host.HostError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(absent or unwanted), installed=absent, purged=unwanted)
 

@@ -24,7 +24,7 @@ def main():
     )
     try:
         module.exit_json(**converge(module.params["role"], module.check_mode))
-    except host.HostError as error:
+    except (host.HostError, OSError) as error:
         module.fail_json(msg=str(error))
 
 

@@ -67,7 +67,7 @@ def main():
         if module.params["stage"] == "prepare":
             module.exit_json(changed=True, host_keys=prepare_keys(module.params["rsa_bits"]))
         module.exit_json(**converge(module.params, module.check_mode))
-    except host.HostError as error:
+    except (host.HostError, OSError) as error:
         module.fail_json(msg=str(error))
 
 

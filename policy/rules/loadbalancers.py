@@ -1,6 +1,6 @@
 """The load balancer: TLS in, TLS on, and nothing in the clear but a redirect."""
 
-from policy.cloud import LoadBalancer
+from policy.cloud import Cloud, Hardening, LoadBalancer
 from policy.rule import rule
 
 TLS = {"https", "http2", "http3"}
@@ -89,6 +89,26 @@ def members(balancer):
         yield "its droplets are chosen by a tag"
     elif balancer.members is False:
         yield "it has no droplets"
+
+
+@rule(
+    "loadbalancer-hardened",
+    "Nobody gets traffic before it is hardened and its controls passed",
+    on=Cloud,
+    severity="critical",
+    requirements=["pci-2.2.1"],
+    remedy="Take each member's id from its Hardening (seawall:harden), so that the load balancer waits for that.",
+    unseen="the API does not tell who is hardened; `seawall verify` asks the hosts",
+    advisory=True,
+)
+def hardened(cloud):
+    passed = [each.droplet for each in cloud.every(Hardening)]
+    for balancer in cloud.every(LoadBalancer):
+        strangers = [each for each in balancer.droplets if each is not None and each not in passed]
+        if strangers:
+            yield balancer, f"nothing hardens its droplet {', '.join(strangers)}"
+        elif balancer.droplets.count(None) > passed.count(None):
+            yield balancer, "nothing hardens some of the droplets it is to have"
 
 
 @rule(

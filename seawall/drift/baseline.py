@@ -71,6 +71,12 @@ def write(where: Places, stack: str, kept: Baseline) -> None:
     write_private(folder(where, stack) / f"{kept.host}.json", json.dumps(kept.document()).encode())
 
 
+def forget(where: Places, stack: str, host: str) -> None:
+    """The host is gone, or about to be."""
+    for path in folder(where, stack).glob(f"{host}.*json"):
+        path.unlink(missing_ok=True)
+
+
 def seen_logs(where: Places, stack: str, host: str) -> dict[str, Any]:
     try:
         return json.loads((folder(where, stack) / f"{host}.logs.json").read_text())

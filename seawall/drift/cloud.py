@@ -55,6 +55,7 @@ class Resource:
 
 KINDS = {
     "digitalocean:index/vpc:Vpc": "vpc",
+    "digitalocean:index/vpcNatGateway:VpcNatGateway": "nat-gateway",
     "digitalocean:index/tag:Tag": "tag",
     "digitalocean:index/sshKey:SshKey": "ssh-key",
     "digitalocean:index/droplet:Droplet": "droplet",

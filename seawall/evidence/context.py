@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from seawall.archive import Verdict
+from seawall.certificates import Held
 from seawall.controls import Control
 from seawall.evidence.attestations import Attestations
 from seawall.evidence.catalogue import Row, rows
@@ -60,6 +61,8 @@ class Context:
     waivers: tuple[Waiver, ...] = ()
     hosts: Mapping[str, HostFacts] = field(default_factory=dict)
     """By droplet. One that couldn't be asked is here as well, with ``unreachable`` saying why."""
+    certificates: tuple[Held, ...] = ()
+    """The account's: what the load balancer serves. The hosts' are among their facts."""
     drift: Mapping[str, Any] | None = None
     """The latest drift report, the document `seawall drift --json` prints; None where nobody looked."""
     drift_history: tuple[Mapping[str, Any], ...] = ()

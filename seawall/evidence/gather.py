@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from seawall import __version__, archive, findings, inventory
+from seawall import __version__, archive, certificates, findings, inventory
 from seawall.evidence import attestations, hosts, profile
 from seawall.evidence.context import Change, Context, Signer
 from seawall.evidence.manifest import Manifest
@@ -52,6 +52,7 @@ def gather(
         controls=declared(),
         waivers=tuple(findings.own_waivers()),
         hosts=facts,
+        certificates=_certificates(session, notes),
         **_drift(session, look=verify),
         archives=tuple(archives),
         attestations=attestations.own(),
@@ -64,6 +65,14 @@ def gather(
         raw=raw,
         notes=tuple(notes),
     )
+
+
+def _certificates(session: Session, notes: list[str]) -> tuple[certificates.Held, ...]:
+    try:
+        return tuple(certificates.of_account(session))
+    except Problem as unheard:
+        notes.append(f"The load balancer's certificate could not be asked for: {unheard}")
+        return ()
 
 
 def declared() -> tuple[Any, ...]:

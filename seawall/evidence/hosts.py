@@ -268,7 +268,9 @@ def pending(text: str) -> Iterable[Upgrade]:
 def certificates(text: str) -> Iterable[Certificate]:
     """PEM certificates, each after a line ``# path``."""
     for path, pem in re.findall(
-        r"^# (.+)\n(-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----)", text, re.MULTILINE | re.DOTALL
+        r"^# ([^\n]+)\n(-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----)",
+        text,
+        re.MULTILINE | re.DOTALL,
     ):
         held = x509.load_pem_x509_certificate(pem.encode())
         try:

@@ -27,6 +27,7 @@ CIPHERS = {
     "aes128-ctr",
 }
 MACS = {"hmac-sha2-512-etm@openssh.com", "hmac-sha2-256-etm@openssh.com", "umac-128-etm@openssh.com"}
+USER_KEYS = {"ssh-ed25519", "sk-ssh-ed25519", "sk-ecdsa-sha2-nistp256", "rsa-sha2-512", "rsa-sha2-256"}
 HOST_KEYS = {"ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"}
 
 
@@ -142,6 +143,7 @@ def test_public_keys(host):
 )
 def test_methods_offered(host):
     expect(host.outside.login_methods("root"), "offered to root").to_be(["publickey"])
+    expect(host.sshd["authenticationmethods"], "AuthenticationMethods").to_be("publickey")
 
 
 @control(
@@ -292,6 +294,7 @@ def test_startups(host):
     expect(start, "refusing begins at").to_be_within(1, 10)
     expect(rate, "per cent refused").to_be_at_least(30)
     expect(full, "all refused at").to_be_within(1, 60)
+    expect(host.sshd["persourcemaxstartups"], "PerSourceMaxStartups").to_match(r"[1-9]|10")
 
 
 @control(
@@ -305,6 +308,18 @@ def test_dead_peers(host):
     expect(interval, "ClientAliveInterval").to_be_at_least(1)
     expect(count, "ClientAliveCountMax").to_be_at_least(1)
     expect(interval * count, "seconds until a dead peer is noticed").to_be_at_most(900)
+    # Anybody on the way can answer for a dead peer on TCP's level; not on sshd's.
+    expect(host.sshd["tcpkeepalive"], "TCPKeepAlive").to_be("no")
+
+
+@control(
+    "sshd-names",
+    "Who connects is judged by address, not by a name that its own DNS gives it",
+    severity="low",
+    requirements=["pci-2.2.6"],
+)
+def test_names(host):
+    expect(host.sshd["usedns"], "UseDNS").to_be("no")
 
 
 # --- What a session can do ----------------------------------------------------------------------------------
@@ -332,12 +347,16 @@ def test_agent_forwarding(host):
 
 @control(
     "sshd-tcp-forwarding",
-    "No port is forwarded through a host, around its firewall",
+    "No port is forwarded through a host, but by a bastion to the hosts behind it",
     severity="high",
     requirements=["pci-1.3.2", "cis-deb12-5.1.8"],
 )
 def test_tcp_forwarding(host):
-    expect(host.sshd["allowtcpforwarding"], "AllowTcpForwarding").to_be("no")
+    targets = host.vars.get("sshd_jump_targets")
+    expect(host.sshd["allowtcpforwarding"], "AllowTcpForwarding").to_be("local" if targets else "no")
+    if targets:
+        expect(set(host.sshd["permitopen"].split()), "PermitOpen").to_be_exactly(set(targets))
+    expect(host.sshd["gatewayports"], "GatewayPorts").to_be("no")
 
 
 @control(
@@ -355,6 +374,16 @@ def test_tunnels(host):
     expect(host.sshd["permittunnel"], "PermitTunnel").to_be("no")
 
 
+@control(
+    "sshd-compression",
+    "Nothing is compressed: the library is code an attacker reaches, and sizes tell of contents",
+    severity="low",
+    requirements=["pci-2.2.4"],
+)
+def test_compression(host):
+    expect(host.sshd["compression"], "Compression").to_be("no")
+
+
 # --- What it says and writes down -----------------------------------------------------------------------------
 
 
@@ -366,6 +395,7 @@ def test_tunnels(host):
 )
 def test_log_level(host):
     expect(host.sshd["loglevel"], "LogLevel").to_be("VERBOSE")
+    expect(host.sshd["syslogfacility"], "SyslogFacility").to_be_one_of("AUTH", "AUTHPRIV")
 
 
 @control(
@@ -391,6 +421,16 @@ def test_version(host):
 @control("sshd-motd", "sshd prints no message of the day", severity="low", requirements=["cis-deb12-1.6.1"])
 def test_motd(host):
     expect(host.sshd["printmotd"], "PrintMotd").to_be("no")
+
+
+@control(
+    "sshd-last-login",
+    "Whoever logs in is told when and from where their account last did",
+    severity="low",
+    requirements=["pci-10.2.1"],
+)
+def test_last_login(host):
+    expect(host.sshd["printlastlog"], "PrintLastLog").to_be("yes")
 
 
 # --- Algorithms, as the running daemon offers them --------------------------------------------------------------
@@ -434,6 +474,22 @@ def test_macs(host):
 )
 def test_host_key_algorithms(host):
     expect(host.outside.algorithms["host keys"], "host key algorithms").to_be_only(HOST_KEYS)
+
+
+@control(
+    "sshd-user-key-algorithms",
+    "Users prove themselves with Ed25519, a security key, or at least 3072 bits of RSA and SHA-2",
+    severity="high",
+    requirements=["pci-2.2.7", "pci-8.3.2", "pci-12.3.3"],
+)
+def test_user_key_algorithms(host):
+    for setting in ("pubkeyacceptedalgorithms", "casignaturealgorithms"):
+        kinds = {
+            name.removesuffix("@openssh.com").removesuffix("-cert-v01")
+            for name in host.sshd[setting].split(",")
+        }
+        expect(kinds, setting).to_be_only(USER_KEYS)
+    expect(host.sshd.number("requiredrsasize"), "RequiredRSASize").to_be_at_least(3072)
 
 
 @control(

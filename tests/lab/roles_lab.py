@@ -1,12 +1,13 @@
 """Droplets for the roles' tests, made as `infra/` makes them: through the lab's API, with first-contact user data.
 
-Two web hosts and a collector in one VPC, no cloud firewall, and a hand-written inventory with the variables that
-the inventory plugin gives.
+Two web hosts and a collector in one VPC, a cloud firewall on app-2 alone, and a hand-written inventory with the
+variables that the inventory plugin gives.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import secrets
@@ -17,13 +18,17 @@ from pathlib import Path
 
 import httpx
 
-from lab import control
+from lab import control, instance
+from lab.network import router
+from tests.lab.roles_host import Host
 
 TIERS = {"app-1": "web", "app-2": "web", "logs-1": "logs"}
 MIXED = bool(os.environ.get("SEAWALL_SOAK"))
 """Whether app-2 differs from the others: Debian 13, its sshd started by a socket."""
 VPC = "10.77.0.0/20"
 WORLD = ["0.0.0.0/0", "::/0"]
+ADMITTED = ("2222", "443", "9000-9010")
+"""What app-2's cloud firewall admits: more than the host's own should, which then is the only one to refuse it."""
 RESOLVERS = ["67.207.67.2/32", "67.207.67.3/32"]
 
 USER_DATA = """#cloud-config
@@ -56,12 +61,15 @@ runcmd:
 generator makes the drop-in from sshd's Port at each boot."""
 
 
+_numbers = itertools.count()
+
+
 class RolesLab:
     """A running lab with the droplets of ``tiers``; ``inventory`` is the file to give to Ansible."""
 
     def __init__(self, scratch: Path, tiers: dict[str, str]) -> None:
         self.directory, self.tiers = scratch, tiers
-        self.instance = f"test-roles-{os.getpid()}"
+        self.instance = f"test-roles-{os.getpid()}-{next(_numbers)}"
         self.inventory = scratch / "inventory.json"
         self.key = _keypair(scratch / "administrator")
         self.host_keys = {name: _keypair(scratch / f"host-{name}") for name in self.tiers}
@@ -86,6 +94,22 @@ class RolesLab:
             "collectors": {"hosts": {name: {} for name, serves in self.tiers.items() if serves == "logs"}},
         }
         self.inventory.write_text(json.dumps({"all": {"hosts": hosts, "children": groups}}))
+        if "app-2" in self.tiers:
+            self._put_behind_a_firewall("app-2")
+
+    def host(self, name: str) -> Host:
+        """A droplet as the tests use it."""
+        return Host(name, self.inventory, self.directory, restart=lambda: self.restart(name))
+
+    @contextlib.contextmanager
+    def lossy(self, percent: int) -> Iterator[None]:
+        """Packets are lost between the droplets and everybody else, each way, while the block runs."""
+        region = instance.find(self.instance).namespace("fra1")
+        router.lose(region, percent)
+        try:
+            yield
+        finally:
+            router.lose(region, 0)
 
     def restart(self, name: str) -> None:
         """Reboot a droplet as its owner would, through the API; returns once that has been done."""
@@ -112,6 +136,25 @@ class RolesLab:
             droplet["image"], data = "debian-13-x64", data + BY_SOCKET
         body = {**droplet, "vpc_uuid": vpc, "user_data": data}
         return self.api.post("/v2/droplets", json=body).raise_for_status().json()["droplet"]["id"]
+
+    def _put_behind_a_firewall(self, name: str) -> None:
+        """A cloud firewall that admits ``ADMITTED`` and lets everything out; returns once it stands."""
+        inbound = [{"protocol": "tcp", "ports": ports, "sources": {"addresses": WORLD}} for ports in ADMITTED]
+        outbound = [
+            {"protocol": protocol, "ports": "0", "destinations": {"addresses": WORLD}}
+            for protocol in ("tcp", "udp")
+        ]
+        body = {
+            "name": name,
+            "droplet_ids": [self.ids[name]],
+            "inbound_rules": inbound,
+            "outbound_rules": outbound,
+        }
+        wall = self.api.post("/v2/firewalls", json=body).raise_for_status().json()["firewall"]["id"]
+        deadline = time.monotonic() + 30
+        while self.api.get(f"/v2/firewalls/{wall}").json()["firewall"]["pending_changes"]:
+            assert time.monotonic() < deadline, f"the firewall of {name} has not settled after 30 s"
+            time.sleep(0.2)
 
     def _addresses(self, name: str) -> dict[str, str]:
         """public and private address, once the droplet is up and an administrator gets in."""

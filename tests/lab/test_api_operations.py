@@ -140,7 +140,63 @@ def test_pydo_drives_every_operation(lab):
     reserved = c.reserved_ips.create(body={"droplet_id": one})["reserved_ip"]
     assert c.reserved_ips.list()["reserved_ips"][0]["droplet"]["id"] == one
     assert c.reserved_ips.get(reserved["ip"])["reserved_ip"]["ip"] == reserved["ip"]
+    done = c.reserved_ips_actions.post(reserved["ip"], body={"type": "unassign"})["action"]
+    assert c.reserved_ips_actions.get(reserved["ip"], done["id"])["action"]["type"] == "unassign_ip"
+    assert c.reserved_ips_actions.list(reserved["ip"])["meta"]["total"] == 1
+    c.reserved_ips_actions.post(reserved["ip"], body={"type": "assign", "droplet_id": two})
+    assert c.reserved_ips.get(reserved["ip"])["reserved_ip"]["droplet"]["name"] == "app-2"
     c.reserved_ips.delete(reserved["ip"])
+
+    c.droplet_actions.post(
+        one, body={"type": "enable_backups", "backup_policy": {"plan": "daily", "hour": 4}}
+    )
+    lab.settle()
+    assert "backups" in c.droplets.get(one)["droplet"]["features"]
+    assert c.droplets.get_backup_policy(one)["policy"]["backup_policy"]["retention_period_days"] == 7
+
+    way_out = {"name": "out", "type": "PUBLIC", "region": "fra1", "size": 1}
+    way_out |= {"vpcs": [{"vpc_uuid": vpc["id"], "default_gateway": True}]}
+    gateway = c.vpcnatgateways.create(body=way_out)["vpc_nat_gateway"]
+    assert c.vpcnatgateways.list()["vpc_nat_gateways"] == [gateway]
+    changed = c.vpcnatgateways.update(gateway["id"], body={"name": "out-2", "size": 2})["vpc_nat_gateway"]
+    assert c.vpcnatgateways.get(gateway["id"])["vpc_nat_gateway"] == changed
+    assert (changed["name"], changed["size"], changed["egresses"]) == ("out-2", 2, gateway["egresses"])
+    c.vpcnatgateways.delete(gateway["id"])
+
+    project = c.projects.create(body={"name": "shop", "purpose": "Web Application"})["project"]["id"]
+    assert c.projects.patch(project, body={"environment": "Production"})["project"]["name"] == "shop"
+    assert c.projects.update(project, body={"description": "x"})["project"]["environment"] == "Production"
+    urns = {"resources": [f"do:droplet:{one}"]}
+    assert c.projects.assign_resources(project, body=urns)["resources"][0]["status"] == "assigned"
+    assert c.projects.list_resources(project)["resources"][0]["urn"] == f"do:droplet:{one}"
+    assert c.projects.delete(project)["id"] == "precondition_failed"
+    c.projects.assign_resources_default(body=urns)
+    assert c.projects.list_resources_default()["meta"]["total"] == 1
+    c.projects.delete(project)
+
+    told = {"email": ["ops@example.com"], "slack": []}
+    alert = {"type": "v1/insights/droplet/cpu", "description": "hot", "compare": "GreaterThan", "value": 90}
+    alert |= {"window": "5m", "entities": [str(one)], "tags": ["stack"], "alerts": told, "enabled": True}
+    uuid = c.monitoring.create_alert_policy(body=alert)["policy"]["uuid"]
+    c.monitoring.update_alert_policy(uuid, body=alert | {"value": 80})
+    assert c.monitoring.get_alert_policy(uuid)["policy"]["value"] == 80
+    assert c.monitoring.list_alert_policy()["meta"]["total"] == 1
+    c.monitoring.delete_alert_policy(uuid)
+
+    check = {"name": "site", "type": "https", "target": "https://app.seawall.test/", "regions": ["eu_west"]}
+    check |= {"enabled": True, "method": "GET"}
+    site = c.uptime.create_check(body=check)["check"]["id"]
+    c.uptime.update_check(site, body=check | {"name": "shop"})
+    assert c.uptime.get_check(site)["check"]["name"] == "shop"
+    assert c.uptime.list_checks()["meta"]["total"] == 1
+    assert c.uptime.get_check_state(site)["state"]["regions"]["eu_west"]["status"] == "CHECKING"
+    ends = {"name": "ends", "type": "ssl_expiry", "threshold": 21, "notifications": told, "period": "1h"}
+    number = c.uptime.create_alert(site, body=ends)["alert"]["id"]
+    c.uptime.update_alert(site, number, body=ends | {"threshold": 30})
+    assert c.uptime.get_alert(site, number)["alert"]["threshold"] == 30
+    assert c.uptime.list_alerts(site)["meta"]["total"] == 1
+    c.uptime.delete_alert(site, number)
+    c.uptime.delete_check(site)
 
     c.load_balancers.delete(balancer["id"])
     c.certificates.delete(certificate["id"])

@@ -66,9 +66,8 @@ def test_what_is_not_there_is_404(lab, path):
         ({"user_data": "ä" * (32 * 1024 + 1)}, "65536 bytes"),
         ({"tags": ["no spaces"]}, "tags"),
         ({"ipv6": True}, "ipv6 is not available"),
-        ({"backups": True}, "backups is not available"),
         ({"volumes": ["x"]}, "volumes is not available"),
-        ({"public_networking": False}, "public_networking"),
+        ({"backups": True, "backup_policy": {"plan": "hourly"}}, "backup_policy.plan"),
         ({"ssh_keys": "all"}, "ssh_keys"),
     ],
 )
@@ -209,9 +208,21 @@ def _swapped(field):
         (_swapped("certificate_chain"), "did not issue"),
         (custom_certificate() | {"private_key": "secret-looking text"}, "private key in PEM"),
         (custom_certificate() | {"leaf_certificate": "x"}, "not a certificate"),
-        ({"type": "lets_encrypt", "dns_names": ["app.seawall.test"]}, "lets_encrypt"),
+        ({"type": "lets_encrypt", "dns_names": ["app.seawall.test"]}, "not within a domain of this account"),
+        ({"type": "lets_encrypt", "dns_names": []}, "at least one is needed"),
+        ({"type": "lets_encrypt", "dns_names": ["no name"]}, "is not a domain name"),
     ],
-    ids=["expired", "early", "other-key", "other-chain", "no-key", "no-leaf", "lets-encrypt"],
+    ids=[
+        "expired",
+        "early",
+        "other-key",
+        "other-chain",
+        "no-key",
+        "no-leaf",
+        "no-zone",
+        "no-names",
+        "no-name",
+    ],
 )
 def test_certificates(lab, body, says):
     refused = lab.ask("POST", "/v2/certificates", {"name": "wrong", **body}, 422)

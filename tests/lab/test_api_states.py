@@ -548,3 +548,34 @@ def test_a_token_file_without_a_token(tmp_path):
     ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert (ended.returncode, "16 printable characters" in ended.stderr) == (1, True)
     assert "Traceback" not in ended.stderr
+
+
+def test_a_certificate_of_the_labs_authority_is_renewed_under_its_name(tmp_path):
+    """As DigitalOcean renews Let's Encrypt's: thirty days before the end, with another id, load balancers following."""
+    clock = Clock()
+    with cloud(tmp_path / "api.sqlite3", clock=clock) as lab:
+        lab.ask("POST", "/v2/domains", {"name": "seawall.test"}, 201)
+        body = {"name": "site", "type": "lets_encrypt", "dns_names": ["app.seawall.test"]}
+        first = lab.ask("POST", "/v2/certificates", body, 201)["certificate"]
+        vpc = lab.vpc()["id"]
+        rule = {"entry_protocol": "https", "entry_port": 443, "target_protocol": "https", "target_port": 443}
+        balancer = {"name": "lb", "region": "fra1", "vpc_uuid": vpc}
+        balancer["forwarding_rules"] = [rule | {"certificate_id": first["id"]}]
+        made = lab.ask("POST", "/v2/load_balancers", balancer, 202)["load_balancer"]["id"]
+
+        def now():
+            (held,) = lab.ask("GET", "/v2/certificates")["certificates"]
+            (served,) = lab.ask("GET", f"/v2/load_balancers/{made}")["load_balancer"]["forwarding_rules"]
+            assert served["certificate_id"] == held["id"]
+            return held
+
+        clock.pass_by(59 * 86400)
+        lab.reconciler.wake()
+        lab.settle()
+        assert now() == first | {"state": "verified"}
+        clock.pass_by(2 * 86400)
+        lab.reconciler.wake()
+        lab.settle()
+        assert lab.store.world().certificates.keys() == {now()["id"]}
+        assert (now()["name"], now()["id"] != first["id"]) == ("site", True)
+        assert now()["not_after"] > first["not_after"]

@@ -109,6 +109,59 @@ balancer = do.LoadBalancer(
     healthcheck={{"protocol": "https", "port": 443, "path": "/healthz"}},
     opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create=settings.get("patience"))),
 )
+grown = settings.get("certificate") == "2"
+way_out = do.VpcNatGateway(
+    "way-out",
+    name="t-out",
+    type="PUBLIC",
+    region="fra1",
+    size=1,
+    vpcs=[{{"vpc_uuid": vpc.id, "default_gateway": True}}],
+)
+alone = do.Droplet(
+    "alone",
+    name="alone",
+    image="debian-12-x64",
+    region="fra1",
+    size="s-1vcpu-1gb",
+    vpc_uuid=vpc.id,
+    public_networking=False,
+    backups=True,
+    backup_policy={{"plan": "daily", "hour": 4}},
+    opts=pulumi.ResourceOptions(depends_on=[way_out]),
+)
+address = do.ReservedIp("app-1", region="fra1", opts=pulumi.ResourceOptions(ignore_changes=["dropletId"]))
+do.ReservedIpAssignment("app-1", ip_address=address.ip_address, droplet_id=droplet.id.apply(int))
+zone = do.Domain("zone", name="seawall.test")
+site = do.DnsRecord("site", domain=zone.name, type="A", name="app", value=balancer.ip, ttl=600 if grown else 300)
+do.DnsRecord("caa", domain=zone.name, type="CAA", name="@", value="letsencrypt.org.", flags=0, tag="issue")
+project = do.Project(
+    "project",
+    name="t-project",
+    environment="Production",
+    resources=[droplet.droplet_urn, zone.domain_urn] if grown else [droplet.droplet_urn],
+)
+do.MonitorAlert(
+    "cpu",
+    description="hot",
+    type="v1/insights/droplet/cpu",
+    compare="GreaterThan",
+    value=80.5 if grown else 90,
+    window="5m",
+    tags=[tag.name],
+    alerts={{"emails": ["ops@example.com"]}},
+)
+check = do.UptimeCheck("site", name="t-site", target="https://app.seawall.test/", type="https", regions=["eu_west"])
+do.UptimeAlert(
+    "ends",
+    name="t-ends",
+    check_id=check.id,
+    type="ssl_expiry",
+    threshold=30 if grown else 21,
+    comparison="less_than",
+    period="1h",
+    notifications=[{{"emails": ["ops@example.com"]}}],
+)
 if found := settings.get("found"):
     do.Vpc("found", name="by-hand", region="fra1", ip_range="10.99.0.0/24", opts=pulumi.ResourceOptions(import_=found))
 if region := settings.get("nowhere"):
@@ -118,6 +171,7 @@ if ports := settings.get("ports"):
 pulumi.export("ip", droplet.ipv4_address)
 pulumi.export("host_key", host_key.public_key)
 pulumi.export("certificate", certificate.uuid)
+pulumi.export("names", [site.fqdn, way_out.egresses[0].public_gateways[0].ipv4, alone.ipv4_address])
 """
 
 
@@ -156,6 +210,9 @@ class Stack:
 
     def up(self, *words: str, succeeds: bool = True, **environment: str) -> str:
         return self.pulumi("up", "--yes", "--skip-preview", *words, succeeds=succeeds, **environment)
+
+    def droplet(self, name: str) -> dict[str, Any]:
+        return next(each for each in self.get("/v2/droplets")["droplets"] if each["name"] == name)
 
     def state(self) -> dict[str, dict[str, Any]]:
         """The resources in the state by ``type name``."""
@@ -272,7 +329,7 @@ def test_a_token_is_asked_for_before_anything_is_created(stack: Stack) -> None:
 
 
 def test_a_preview_creates_nothing(stack: Stack) -> None:
-    assert "9 to create" in stack.pulumi("preview")
+    assert "20 to create" in stack.pulumi("preview")
     assert stack.get("/v2/droplets")["droplets"] == []
 
 
@@ -288,7 +345,7 @@ def test_a_creation_that_is_not_ready_in_time_stays_in_the_state(stack: Stack) -
 
 
 def test_everything_is_as_declared(stack: Stack) -> None:
-    (droplet,) = stack.get("/v2/droplets")["droplets"]
+    droplet = stack.droplet("app-1")
     assert (droplet["name"], droplet["size_slug"], droplet["tags"]) == ("app-1", "s-1vcpu-1gb", ["t-all"])
     assert droplet["status"] == "active"
     (balancer,) = stack.get("/v2/load_balancers")["load_balancers"]
@@ -299,6 +356,31 @@ def test_everything_is_as_declared(stack: Stack) -> None:
     assert wall["status"] == "succeeded"
     assert {rule["ports"] for rule in wall["outbound_rules"]} == {"0", "53"}
     assert outputs["host_key"].startswith("ssh-ed25519 AAAA")
+
+
+def test_the_environment_is_as_declared(stack: Stack) -> None:
+    droplet, alone = stack.droplet("app-1"), stack.droplet("alone")
+    assert [each["type"] for each in alone["networks"]["v4"]] == ["private"]
+    assert "backups" in alone["features"]
+    (reserved,) = stack.get("/v2/reserved_ips")["reserved_ips"]
+    assert reserved["droplet"] == {"id": droplet["id"], "name": "app-1"}
+    (gateway,) = stack.get("/v2/vpc_nat_gateways")["vpc_nat_gateways"]
+    (balancer,) = stack.get("/v2/load_balancers")["load_balancers"]
+    outputs = json.loads(stack.pulumi("stack", "output", "--json"))
+    out = gateway["egresses"]["public_gateways"][0]["ipv4"]
+    assert outputs["names"] == ["app.seawall.test", out, ""]
+    records = stack.get("/v2/domains/seawall.test/records")["domain_records"]
+    found = {(each["type"], each["name"]): (each["data"], each["ttl"]) for each in records}
+    assert found["A", "app"] == (balancer["ip"], 300)
+    assert found["CAA", "@"] == ("letsencrypt.org.", 1800)
+    project = next(each for each in stack.get("/v2/projects")["projects"] if each["name"] == "t-project")
+    inside = stack.get(f"/v2/projects/{project['id']}/resources")["resources"]
+    assert [each["urn"] for each in inside] == [f"do:droplet:{droplet['id']}"]
+    (alert,) = stack.get("/v2/monitoring/alerts")["policies"]
+    assert (alert["value"], alert["tags"], alert["alerts"]["email"]) == (90, ["t-all"], ["ops@example.com"])
+    (check,) = stack.get("/v2/uptime/checks")["checks"]
+    (ends,) = stack.get(f"/v2/uptime/checks/{check['id']}/alerts")["alerts"]
+    assert (ends["type"], ends["threshold"]) == ("ssl_expiry", 21)
 
 
 def test_the_state_is_written_as_the_official_provider_writes_it(stack: Stack) -> None:
@@ -332,12 +414,12 @@ def test_no_secret_lies_in_the_state_in_the_clear(stack: Stack) -> None:
 
 
 def test_nothing_changes_and_nothing_is_asked_of_the_cloud(stack: Stack) -> None:
-    assert "9 unchanged" in stack.up("--expect-no-changes")
+    assert "20 unchanged" in stack.up("--expect-no-changes")
 
 
 def test_a_refresh_finds_nothing_to_do(stack: Stack) -> None:
     stack.pulumi("refresh", "--yes", "--skip-preview")
-    assert "9 unchanged" in stack.pulumi("preview", "--refresh", "--expect-no-changes")
+    assert "20 unchanged" in stack.pulumi("preview", "--refresh", "--expect-no-changes")
 
 
 def test_changes_in_place(stack: Stack) -> None:
@@ -347,8 +429,8 @@ def test_changes_in_place(stack: Stack) -> None:
     after = stack.state()
     for name in ("Droplet app-1", "Firewall wall", "LoadBalancer balancer", "HostKey app-1"):
         assert before[name]["id"] == after[name]["id"]
-    assert stack.get("/v2/droplets")["droplets"][0]["size_slug"] == "s-1vcpu-2gb"
-    assert stack.get("/v2/droplets")["droplets"][0]["status"] == "active"
+    assert stack.droplet("app-1")["size_slug"] == "s-1vcpu-2gb"
+    assert stack.droplet("app-1")["status"] == "active"
     assert stack.get("/v2/load_balancers")["load_balancers"][0]["http_idle_timeout_seconds"] == 90
     ports = {rule["ports"] for rule in stack.get("/v2/firewalls")["firewalls"][0]["inbound_rules"]}
     assert "2223" in ports
@@ -357,7 +439,15 @@ def test_changes_in_place(stack: Stack) -> None:
 
 def test_an_attached_certificate_is_replaced_new_one_first(stack: Stack) -> None:
     stack.set(**GROWN)
-    assert "1 replaced" in stack.up()
+    said = stack.up()
+    assert "1 replaced" in said
+    assert (
+        "7 updated" in said
+    )  # load balancer, firewall and host key go back; record, project and two alerts grow
+    records = stack.get("/v2/domains/seawall.test/records")["domain_records"]
+    assert [each["ttl"] for each in records if each["name"] == "app"] == [600]
+    (alert,) = stack.get("/v2/monitoring/alerts")["policies"]
+    assert alert["value"] == 80.5
     (left,) = stack.get("/v2/certificates")["certificates"]
     assert left["name"] == "t-site-2"
     (balancer,) = stack.get("/v2/load_balancers")["load_balancers"]
@@ -365,7 +455,7 @@ def test_an_attached_certificate_is_replaced_new_one_first(stack: Stack) -> None
 
 
 def test_what_was_changed_and_deleted_by_hand_is_put_back(stack: Stack) -> None:
-    (droplet,) = stack.get("/v2/droplets")["droplets"]
+    droplet = stack.droplet("app-1")
     (wall,) = stack.get("/v2/firewalls")["firewalls"]
     stack.api.delete(f"/v2/firewalls/{wall['id']}").raise_for_status()
     body = {"resources": [{"resource_id": str(droplet["id"]), "resource_type": "droplet"}]}
@@ -373,7 +463,7 @@ def test_what_was_changed_and_deleted_by_hand_is_put_back(stack: Stack) -> None:
     said = stack.up("--refresh")
     assert "1 created" in said
     assert "1 updated" in said
-    assert stack.get("/v2/droplets")["droplets"][0]["tags"] == ["t-all"]
+    assert stack.droplet("app-1")["tags"] == ["t-all"]
     assert stack.get("/v2/firewalls")["firewalls"][0]["name"] == "t-wall"
 
 
@@ -411,8 +501,20 @@ def test_refusals_are_one_clear_paragraph(stack: Stack) -> None:
 
 def test_all_is_taken_down(stack: Stack) -> None:
     stack.pulumi("destroy", "--yes", "--skip-preview")
-    for kind in ("droplets", "firewalls", "load_balancers", "certificates", "tags"):
+    for kind in (
+        "droplets",
+        "firewalls",
+        "load_balancers",
+        "certificates",
+        "tags",
+        "reserved_ips",
+        "domains",
+    ):
         assert stack.get(f"/v2/{kind}")[kind] == []
+    assert stack.get("/v2/vpc_nat_gateways")["vpc_nat_gateways"] == []
+    assert stack.get("/v2/monitoring/alerts")["policies"] == []
+    assert stack.get("/v2/uptime/checks")["checks"] == []
+    assert [each["is_default"] for each in stack.get("/v2/projects")["projects"]] == [True]
     assert stack.get("/v2/account/keys")["ssh_keys"] == []
     assert [vpc["name"] for vpc in stack.get("/v2/vpcs")["vpcs"] if not vpc["default"]] == []
     assert stack.state() == {}

@@ -203,6 +203,36 @@ def test_members_change_without_dropping_a_connection(lab: Lab, certificate: Cer
     assert failures == []
 
 
+def test_a_certificate_is_replaced_without_losing_a_request(lab: Lab, certificate: Certificate) -> None:
+    """As a new name made beside the old one, changed over to, and the old one gone: every request is answered."""
+    address = stand(lab, certificate)
+    assert eventually(lambda: curl(address).startswith("served by"))
+    leaf, key = _self_signed("app.seawall.test")
+    newer = Certificate("cert-2", "site-2", leaf, "", key)
+    both = {each.id: each for each in (certificate, newer)}
+    failures: list[str] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            page = curl(address)
+            if not page.startswith("served by"):
+                failures.append(page or "nothing")
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    lab.network(certificates=both)
+    assert _presented(address) == ssl.PEM_cert_to_DER_cert(certificate.leaf)
+    it = site(lab, forwarding=(Forwarding("https", 443, "https", 443, newer.id),))
+    lab.network(load_balancers={it.id: it}, certificates=both)
+    assert eventually(lambda: _presented(address) == ssl.PEM_cert_to_DER_cert(leaf))
+    lab.network(load_balancers={it.id: it}, certificates={newer.id: newer})
+    assert curl(address).startswith("served by")
+    over.set()
+    asker.join()
+    assert failures == []
+
+
 def test_passes_the_members_firewall_only_by_its_address(lab: Lab, certificate: Certificate) -> None:
     it = site(lab)
     by_uid = tcp(443, f"{it.private_ipv4}/32", f"{it.public_ipv4}/32")

@@ -6,9 +6,7 @@ import base64
 import json
 import os
 import shlex
-import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,21 +19,13 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[roles_lab.RolesLab]:
-    if os.geteuid() != 0 or not shutil.which("systemd-nspawn"):
-        pytest.skip("machines need root and systemd-nspawn")
-    with roles_lab.running(tmp_path_factory.mktemp("roles")) as running:
-        yield running
+def app(roles: roles_lab.RolesLab) -> Host:
+    return roles.host("app-1")
 
 
 @pytest.fixture(scope="module")
-def app(lab: roles_lab.RolesLab) -> Host:
-    return Host("app-1", lab.inventory, lab.directory, restart=lambda: lab.restart("app-1"))
-
-
-@pytest.fixture(scope="module")
-def logs(lab: roles_lab.RolesLab) -> Host:
-    return Host("logs-1", lab.inventory, lab.directory)
+def logs(roles: roles_lab.RolesLab) -> Host:
+    return roles.host("logs-1")
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +92,12 @@ def test_what_went_astray_is_seen_and_put_right(converged: Host) -> None:
     assert converged.harden().changed() == 0
 
 
-def test_the_one_use_host_key_is_refused(converged: Host, lab: roles_lab.RolesLab) -> None:
+def test_the_one_use_host_key_is_refused(converged: Host, roles: roles_lab.RolesLab) -> None:
     """Neither served by the host nor trusted by the controller any longer."""
     alias = converged.variables["seawall_host_key_alias"]
     one_use = converged.variables["seawall_first_contact_host_key"]
-    assert one_use not in (lab.directory / "known_hosts").read_text()
-    only_old = lab.directory / "only-old"
+    assert one_use not in (roles.directory / "known_hosts").read_text()
+    only_old = roles.directory / "only-old"
     only_old.write_text(f"{alias} {one_use}\n")
     argv = [
         "ssh",
@@ -118,7 +108,7 @@ def test_the_one_use_host_key_is_refused(converged: Host, lab: roles_lab.RolesLa
         "-o",
         "BatchMode=yes",
     ]
-    argv += ["-o", "StrictHostKeyChecking=yes", "-i", str(lab.key), "-p", "2222"]
+    argv += ["-o", "StrictHostKeyChecking=yes", "-i", str(roles.key), "-p", "2222"]
     argv += [f"ops@{converged.variables['ansible_host']}", "true"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 255

@@ -1,33 +1,51 @@
 """Nobody is locked out, whatever is declared: each wrong change is put back within 60 seconds, and said so.
 
 Every case ends the same way: the administrator logs in on a new connection, and all that decides who gets in is
-what it was before. The last test is the next correct run.
+what it was before. The last test is the next correct run. In the soak each case has machines booted for it, and is
+followed by that run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
+import shlex
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from tests.lab.roles_host import Host, eventually, first_host
+from tests.lab import roles_lab
+from tests.lab.roles_host import Host, eventually, given_host
 
 BACK_WITHIN = 60  # seconds; the promise of docs and design
-pytestmark = pytest.mark.timeout(300)
+SOAK = bool(os.environ.get("SEAWALL_SOAK"))
+pytestmark = pytest.mark.timeout(1800)
 
 
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    with first_host(tmp_path_factory) as one:
+def _scope(fixture_name: str, config: pytest.Config) -> str:
+    return "function" if SOAK else "module"
+
+
+@pytest.fixture(scope=_scope)
+def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    with contextlib.ExitStack() as stack:
+        if not (one := given_host()):
+            if SOAK:
+                lab = stack.enter_context(roles_lab.running(tmp_path_factory.mktemp("lockout")))
+            else:
+                lab = request.getfixturevalue("roles")
+            one = lab.host("app-2")
         first = one.harden()
         assert not first.failed, first.said
         whole[one.name] = one.ssh(WHO_GETS_IN)
         yield one
+        if SOAK:
+            assert_the_next_correct_run_converges(one)
 
 
 # All that decides who gets in, as text that is the same as long as that is. Counters and times are left out.
@@ -44,6 +62,12 @@ def assert_still_whole(host: Host) -> None:
     assert host.ssh("sudo id -u").strip() == "0"
     assert '"armed": null' in host.ssh("sudo /usr/local/lib/seawall/commit-confirm status")
     assert host.ssh(WHO_GETS_IN) == whole[host.name]
+
+
+def assert_the_next_correct_run_converges(host: Host) -> None:
+    run = host.harden()
+    assert not run.failed, run.said
+    assert host.harden().changed() == 0
 
 
 REFUSED_BY_THE_CONNECTION = {
@@ -71,6 +95,23 @@ def test_a_change_that_would_lock_out_is_put_back(host: Host, change: dict) -> N
     assert run.failed
     assert "refused, and put back" in run.said
     assert (seconds := int(re.search(r"since (\d+) s after the change", run.said)[1])) <= BACK_WITHIN, seconds
+    assert_still_whole(host)
+
+
+@pytest.mark.skipif(not SOAK, reason="two runs more: make soak")
+def test_a_port_that_only_the_cloud_firewall_shuts_is_put_back(host: Host) -> None:
+    """sshd listens there and the host's own firewall admits it; packets never come."""
+    rules = host.variables["ufw_rules"]
+    [ssh] = [rule for rule in rules if (rule["direction"], rule["ports"]) == ("in", "2222")]
+    run = host.harden(sshd_port=2200, ufw_rules=[*rules, {**ssh, "ports": "2200"}])
+    assert run.failed
+    assert "refused, and put back" in run.said
+    assert re.search(r"port 2200 as ops was told:.*timed out", run.said), run.said
+    # The firewall was changed first, and that was confirmed: its rule, as declared, is all that is left of it.
+    now, before = (text.splitlines() for text in (host.ssh(WHO_GETS_IN), whole[host.name]))
+    assert [line for line in now if line not in before and line and "2200" not in line] == []
+    assert [line for line in before if line not in now] == []
+    assert not host.harden().failed
     assert_still_whole(host)
 
 
@@ -165,6 +206,40 @@ def test_a_reboot_in_between_boots_into_the_old_state(host: Host) -> None:
     assert_still_whole(host)
 
 
+@contextlib.contextmanager
+def root_lets_itself_in(host: Host, tmp_path: Path) -> Iterator[Host]:
+    """The host as a cloud hands droplets over: reached as root, by an inventory that knows nobody else."""
+    let_in = (
+        "install -d -m 700 /root/.ssh; cp ~ops/.ssh/authorized_keys /root/.ssh/; gpasswd -a root sshusers >/dev/null; "
+        "sed -i 's/^PermitRootLogin .*/PermitRootLogin prohibit-password/' /etc/ssh/sshd_config.d/00-seawall.conf; "
+        "systemctl reload ssh"
+    )
+    host.ssh(f"sudo sh -c {shlex.quote(let_in)}")
+    inventory = tmp_path / "as-root.json"
+    everybody = host.variables | {"ansible_user": "root"}
+    inventory.write_text(json.dumps({"all": {"hosts": {host.name: everybody}}}))
+    yield Host(host.name, inventory, host.directory)
+
+
+@pytest.mark.skipif(not SOAK, reason="four runs more: make soak")
+def test_root_is_not_switched_off_while_nobody_else_gets_in(host: Host, tmp_path: Path) -> None:
+    """Then, with an administrator who does, it is; and the same run goes on as that one."""
+    with root_lets_itself_in(host, tmp_path) as as_root:
+        as_root.wait_until_in(20)
+        before = as_root.ssh(WHO_GETS_IN)
+        nobody = as_root.harden(accounts_administrators=[])
+        assert "No administrator is declared" in nobody.said
+        assert as_root.ssh(WHO_GETS_IN) == before
+        other = as_root.harden(**REFUSED_BY_THE_CONNECTION["another's key"])
+        assert other.failed
+        assert "refused, and put back. A new connection to port 2222 as ops was told" in other.said
+        assert as_root.ssh(WHO_GETS_IN) == before
+        correct = as_root.harden()
+        assert not correct.failed, correct.said
+        assert as_root.try_ssh("true").returncode == 255
+    assert_still_whole(host)
+
+
 def test_two_runs_at_once_end_in_one_of_the_two_states(host: Host) -> None:
     with ThreadPoolExecutor() as both:
         first, second = both.map(
@@ -175,6 +250,5 @@ def test_two_runs_at_once_end_in_one_of_the_two_states(host: Host) -> None:
 
 
 def test_the_next_correct_run_converges(host: Host) -> None:
-    assert not host.harden().failed
-    assert host.harden().changed() == 0
+    assert_the_next_correct_run_converges(host)
     assert_still_whole(host)

@@ -39,6 +39,7 @@ ACCOUNT = {
             {"slug": "ubuntu-24-04-x64", "regions": ["ams3"]},
         ]
     },
+    "/v2/domains?per_page=200": {"domains": [{"name": "seawall.test"}]},
     "/v2/vpcs?per_page=200": {
         "vpcs": [
             {"name": "seawall-lab", "ip_range": "10.20.0.0/20"},
@@ -98,7 +99,8 @@ def lab(folder: Path) -> dict[str, Any]:
     (folder / "ssh" / "id_ed25519.pub").write_text(public_key() + " ops\n")
     certificate(folder / "tls", "app.seawall.test")
     text = (CHECKOUT / "Pulumi.lab.example.yaml").read_text().replace("$outside", OUTSIDE)
-    return {name.removeprefix("seawall:"): value for name, value in yaml.safe_load(text)["config"].items()}
+    held = {name.removeprefix("seawall:"): value for name, value in yaml.safe_load(text)["config"].items()}
+    return held | {"harden": True}
 
 
 @dataclass

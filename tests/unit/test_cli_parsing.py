@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seawall.playbook import Recap, failures, recaps
+from infra.said import FAILED_CONTROLS
+from seawall.playbook import Played, Recap, failures, recaps
 from seawall.pulumi import counts, diagnosis, readable
 
 UP = """\
@@ -69,6 +70,23 @@ def test_a_failure_without_diagnostics_tells_its_errors():
     assert "no stack named 'lab' found" in told
 
 
+HARDENING = """\
+Diagnostics:
+  seawall:index:Hardening (app-1):
+    will be hardened again: role sshd
+    error: app-1 failed its controls and gets no traffic: control sshd-auth-tries failed.
+  seawall:index:Hardening (app-2):
+    will be hardened again: role sshd
+"""
+
+
+def test_why_a_droplet_is_hardened_again_is_no_failure():
+    told = diagnosis(HARDENING.splitlines(), "up", Path("/log"))
+    assert "error: app-1 failed its controls" in told
+    assert "again" not in told
+    assert FAILED_CONTROLS in told
+
+
 RECAP = """\
 PLAY RECAP *********************************************************************
 app-1                      : ok=41   changed=3    unreachable=0    failed=0    skipped=2    rescued=0    ignored=0
@@ -120,3 +138,12 @@ def test_a_broken_rule_is_named_and_advice_is_not():
     assert "1 rule of the policy pack forbids it, so nothing was changed" in told
     assert "[firewall-public-egress] app: 25/tcp may go to 0.0.0.0/0" in told
     assert "droplet-backups" not in told
+
+
+def test_each_host_of_a_play_has_its_own_end():
+    played = Played(
+        2, recaps(RECAP), ["logs-1: nginx : started: no", "logs-10: sshd : moved: no"], Path("/log")
+    )
+    assert played.well == ["app-1"]
+    assert played.why("logs-1") == "logs-1: nginx : started: no (all it printed: /log)"
+    assert "nginx" in played.why("app-9")

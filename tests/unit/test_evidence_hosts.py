@@ -86,6 +86,9 @@ def test_certificates_are_read_and_keys_are_not():
     assert (found.key, found.signature, found.serial) == ("EC secp256r1", "ecdsa-with-SHA256", "beef")
     assert found.not_after == datetime(2027, 1, 30, tzinfo=UTC)
     assert list(hosts.certificates("")) == []
+    # Two certificates in one file, then another: each is told by the file it begins.
+    several = f"# /etc/nginx/ca.pem\n{pem}{pem}# /etc/nginx/site.pem\n{pem}\n"
+    assert [each.path for each in hosts.certificates(several)] == ["/etc/nginx/ca.pem", "/etc/nginx/site.pem"]
 
 
 @pytest.mark.parametrize(

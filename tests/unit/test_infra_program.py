@@ -138,6 +138,71 @@ class TestTheLab:
         }
 
 
+class TestHardening:
+    def test_one_a_droplet_once_all_stand(self, built):
+        found = built.of("Hardening")
+        assert sorted(found) == ["app-1", "app-2", "logs-1"]
+        last = max(built.position("Droplet", name) for name in found)
+        assert all(built.position("Hardening", name) > last for name in found)
+
+    def test_the_load_balancer_waits_for_it(self, built):
+        door = built.position("LoadBalancer", "loadbalancer")
+        assert all(built.position("Hardening", name) < door for name in ("app-1", "app-2"))
+
+    def test_what_a_host_is_hardened_by(self, built):
+        found = built.of("Hardening")
+        everywhere = {"packages", "sshd", "ufw", "accounts", "rsyslog_client", "playbook", "plugins"}
+        assert everywhere <= set(found["app-1"]["roles"]) & set(found["logs-1"]["roles"])
+        only = {"nginx_tls": "app-1", "example_app": "app-1", "rsyslog_collector": "logs-1"}
+        for role, name in only.items():
+            assert [each for each, its in found.items() if role in its["roles"] and each != "app-2"] == [name]
+        assert {"sshd", "nginx", "facts"} <= set(found["app-1"]["controls"])
+        assert found["app-1"]["dropletId"] == str(1001 + built.position("Droplet", "app-1"))
+
+    def test_a_host_knows_of_those_it_talks_to(self, values, monkeypatch, tmp_path):
+        values["tiers"]["db"] = {"count": 1, "size": "s-1vcpu-1gb", "image": "debian-12-x64"}
+        values["tiers"]["batch"] = {"count": 1, "size": "s-1vcpu-1gb", "image": "debian-12-x64"}
+        values["flows"].append(
+            {"from": "app", "to": "db", "ports": ["5432/tcp"], "reason": "The database", "owner": "platform"}
+        )
+        found = run(values, monkeypatch, tmp_path).of("Hardening")
+        known = {name: sorted(its["network"]["droplets"]) for name, its in found.items()}
+        assert known == {
+            "app-1": ["app-1", "app-2", "db-1", "logs-1"],
+            "app-2": ["app-1", "app-2", "db-1", "logs-1"],
+            "db-1": ["app-1", "app-2", "db-1", "logs-1"],
+            "batch-1": ["batch-1", "logs-1"],
+            "logs-1": ["app-1", "app-2", "batch-1", "db-1", "logs-1"],
+        }
+
+    def test_a_key_never_lies_in_it(self, built):
+        assert "PRIVATE" not in str(built.of("Hardening"))
+
+    def test_left_to_the_command_line(self, values, monkeypatch, tmp_path):
+        built = run(values | {"harden": False}, monkeypatch, tmp_path)
+        assert built.of("Hardening") == {}
+        (balancer,) = built.of("LoadBalancer").values()
+        assert balancer["dropletIds"] == [1001 + built.position("Droplet", f"app-{n}") for n in (1, 2)]
+
+    def test_variables_beside_the_stack_count(self, monkeypatch, tmp_path):
+        from infra import hardening
+
+        monkeypatch.setattr(hardening, "CHECKOUT", tmp_path)
+        for path, text in {
+            "group_vars/all.yml": "sshd_banner: x\n",
+            "group_vars/app/secret.yml": "$ANSIBLE_VAULT;1.1;AES256\n3738\n",
+            "group_vars/logs.yml": "kept_days: 400\n",
+            "host_vars/app-1.yml": "sshd_banner: y\nmotd: z\n",
+        }.items():
+            file = tmp_path / "inventory" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        one, two = (hardening.variables(name, ["app", "web"]) for name in ("app-1", "app-2"))
+        assert sorted(one) == ["motd", "secret.yml", "sshd_banner"]
+        assert sorted(two) == ["secret.yml", "sshd_banner"]
+        assert one["sshd_banner"] != two["sshd_banner"]
+
+
 class TestFirstBoot:
     def document(self, built, name="app-1"):
         text = built.of("Droplet")[name]["userData"]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from seawall.connection import routes
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _spec = importlib.util.spec_from_file_location(
@@ -140,6 +143,40 @@ def test_the_labs_own_key_is_used_where_it_is(directory):
     found = seawall_stack.host_variables(OUTPUTS, directory)["app-1"]
     assert found["ansible_ssh_private_key_file"] == f"{directory}/ssh/id_ed25519"
     assert found["ansible_ssh_common_args"].endswith("-o IdentitiesOnly=yes")
+
+
+def test_behind_a_bastion(directory):
+    """A droplet without a public address is reached through the bastion, which lets jump there and nowhere else."""
+    outputs = OUTPUTS | {
+        "bastion": "app-1",
+        "flows": [
+            *OUTPUTS["flows"],
+            flow("app", "pay-ment", ["2222/tcp"], "Administration out of the bastion"),
+        ],
+        "droplets": OUTPUTS["droplets"] | {"pay-ment-1": droplet(4, "pay-ment") | {"public_ip": ""}},
+    }
+    outputs["flows"][1] = flow("administrators", "app", ["2222/tcp"], "Administration over SSH")
+    found = seawall_stack.host_variables(outputs, directory)
+    inner, bastion = found["pay-ment-1"], found["app-1"]
+    assert inner["ansible_host"] == "10.20.0.4"
+    assert inner["seawall_jump"] == "app-1"
+    assert inner["seawall_trusted_ranges"] == ["10.20.0.2/32"]
+    assert (
+        rule("in", "2222", ["10.20.0.2/32", "10.20.0.3/32"], "Administration out of the bastion")
+        in inner["ufw_rules"]
+    )
+    words = shlex.split(inner["ansible_ssh_common_args"])
+    proxy = shlex.split(next(word for word in words if word.startswith("ProxyCommand=")).partition("=")[2])
+    assert proxy[:7] == ["ssh", "-W", "[%h]:%p", "-p", "2222", "-l", "ops"]
+    assert "HostKeyAlias=app-1.4712" in proxy
+    assert proxy[-1] == "203.0.113.2"
+    assert bastion["ansible_host"] == "203.0.113.2"
+    assert bastion["seawall_trusted_ranges"] == ["198.51.100.7/32"]
+    # logs-1 and app-2 have public addresses, but no flow lets the administrators reach logs-1.
+    assert bastion["sshd_jump_targets"] == ["10.20.0.5:2222", "10.20.0.4:2222"]
+    assert "sshd_jump_targets" not in inner
+    (route,) = [each for name, each in routes(found).items() if name == "pay-ment-1"]
+    assert (route.address, route.jump and route.jump.name) == ("10.20.0.4", "app-1")
 
 
 def ansible(outputs, tmp_path, *arguments):

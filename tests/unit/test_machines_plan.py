@@ -107,6 +107,13 @@ def test_a_rule_is_one_line_or_none(rule: Rule, expected: str | None) -> None:
     assert found == [*([expected] if expected else []), "drop"]
 
 
+def test_a_bad_line_loses_what_it_is_told_to_and_nothing_once_it_is_mended() -> None:
+    assert "numgen random mod 100 < 5 drop" in plan.loss_rules(5)
+    assert plan.loss_rules(0).splitlines() == ["table inet loss", "delete table inet loss"]
+    with pytest.raises(ValueError, match="101 is no percentage"):
+        plan.loss_rules(101)
+
+
 def test_links_are_told_apart_by_droplet() -> None:
     public, private = plan.links_of(HERE, world(), world().droplets[2])
     assert (public.gateway, public.is_default, private.gateway, private.is_default) == (

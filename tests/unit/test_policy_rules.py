@@ -49,6 +49,10 @@ def droplet(**inputs: Any) -> Subject:
     )
 
 
+def hardening(droplet: str | None) -> Subject:
+    return made("seawall:index:Hardening", name="app-1", dropletId=droplet)
+
+
 def domain(*records: tuple[str, str, str, int]) -> Domain:
     return Domain("example.com", records=records)
 
@@ -164,6 +168,20 @@ EXAMPLES: dict[str, tuple[list[list[Subject]], list[list[Subject]]]] = {
     "loadbalancer-members": (
         [[balancer(dropletIds=[])], [balancer(dropletTag="web")]],
         [[balancer()], [balancer(dropletIds=None)], [balancer(dropletIds=[None])]],
+    ),
+    "loadbalancer-hardened": (
+        [
+            [balancer()],
+            [balancer(dropletIds=[1.0, 2.0]), hardening("1")],
+            [balancer(dropletIds=[None, None]), hardening(None)],
+        ],
+        [
+            [balancer(dropletIds=[1.0]), hardening("1")],
+            [balancer(dropletIds=[None, 2.0]), hardening("2"), hardening(None)],
+            [balancer(dropletIds=[])],
+            # Replaced: the old one is in the program no more.
+            [balancer(dropletIds=[None]), hardening(None)],
+        ],
     ),
     "loadbalancer-keepalive": ([[balancer()]], [[balancer(enableBackendKeepalive=True)]]),
     "certificate-expiry": (

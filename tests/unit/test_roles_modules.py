@@ -26,6 +26,8 @@ accounts, sshd, ufw = (plugin("modules", f"seawall_{name}") for name in ("accoun
 packages = plugin("modules", "seawall_packages")
 known_hosts = plugin("controller", "seawall_known_hosts")
 pin = plugin("action", "seawall_pin")
+confirmed = plugin("action", "seawall_confirmed")
+answers = plugin("action", "seawall_answers")
 host = accounts.host
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHUbQFP1Wm9x1W0mVqjD3vuhLtu6wXjOdkFcN9DJlC1T"
@@ -265,3 +267,77 @@ class TestUfwLimit:
         other = ufw.limited(once, {**self.LIMIT, "port": 2200}, "ufw-before-input")
         assert "2222" not in other
         assert ufw.limited(other, None, "ufw-before-input") == self.TEXT
+
+
+class TestRefusedChanges:
+    """What is said of a change that no new connection confirmed, by the host's own report."""
+
+    def verdict(self, last):
+        return confirmed.verdict("sshd", "It was told: no.", last, "4711", 7.4)
+
+    def test_put_back_is_said_of_this_change_put_back_whole_only(self):
+        whole = self.verdict({"id": "4711", "problems": []})
+        assert whole.startswith("sshd: refused, and put back. It was told: no.")
+        assert "since 7 s after the change" in whole
+
+    def test_an_incomplete_revert_says_what_failed(self):
+        said = self.verdict({"id": "4711", "problems": ["systemctl restart ssh: Job failed."]})
+        assert "not put back whole" in said
+        assert "systemctl restart ssh: Job failed." in said
+        assert "refused, and put back" not in said
+
+    @pytest.mark.parametrize("last", [None, {"id": "another", "problems": []}])
+    def test_without_a_report_of_it_nothing_is_claimed(self, last):
+        said = self.verdict(last)
+        assert "not known" in said
+        assert "put back" not in said
+
+
+def test_a_command_that_hangs_is_an_error_in_words():
+    assert host.run(["sleep", "30"], timeout=0.1).returncode == 124
+    with pytest.raises(host.HostError, match=r"^It hung: sleep 30 said: nothing within 0 s; it was ended$"):
+        host.must(["sleep", "30"], "It hung", timeout=0.1)
+
+
+class TestFilesAreReplacedTogether:
+    @pytest.fixture
+    def tree(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(host, "CHANGED", str(tmp_path / "changed" / "changed"))
+        (tmp_path / "one").write_text("old")
+        owner, group = tmp_path.owner(), tmp_path.group()
+        return lambda name, content: host.File(str(tmp_path / name), content, 0o640, owner, group)
+
+    def test_all_of_them(self, tree, tmp_path):
+        (tmp_path / "two").write_text("goes")
+        host.install(
+            [tree("one", b"new"), tree("two", None), tree("deep/three", b"3"), tree("nothing", None)]
+        )
+        assert {path.name for path in tmp_path.iterdir()} == {"one", "deep", "changed"}
+        assert (tmp_path / "one").read_text() == "new"
+        assert (tmp_path / "one").stat().st_mode & 0o7777 == 0o640
+
+    def test_or_none_where_one_has_no_room(self, tree, tmp_path, monkeypatch):
+        def flushed(fd, whole=host.os.fsync):
+            if host.os.path.basename(host.os.readlink(f"/proc/self/fd/{fd}")).startswith(".seawall-"):
+                written.append(fd)
+                if len(written) == 3:  # the note of a change, one, and then two
+                    raise OSError(28, "No space left on device")
+            whole(fd)
+
+        written = []
+        monkeypatch.setattr(host.os, "fsync", flushed)
+        with pytest.raises(host.HostError, match=r"/two could not be written \(No space left on device\)"):
+            host.install([tree("one", b"new"), tree("two", b"2")])
+        assert (tmp_path / "one").read_text() == "old"
+        assert {path.name for path in tmp_path.iterdir()} == {"one", "changed"}
+
+
+def test_a_host_without_room_is_named_with_each_full_disk_once():
+    said = """Filesystem     1024-blocks   Used Available Capacity Mounted on
+/dev/vda1         25614028 255000  24322644       2% /
+/dev/vda1         25614028 255000  24322644       2% /
+tmpfs              2470000 2470000        0     100% /tmp
+/dev/vdb1         25614028 255000     32767      99% /var
+"""
+    assert answers.cramped(said) == ["/tmp has 0 KiB", "/var has 32767 KiB"]
+    assert answers.cramped("df: no such thing\n") == []

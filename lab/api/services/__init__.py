@@ -10,11 +10,14 @@ from . import (
     droplets,
     firewalls,
     load_balancers,
+    monitoring,
+    nat_gateways,
     projects,
     reserved_ips,
     ssh_keys,
     storage,
     tags,
+    uptime,
     vpcs,
 )
 
@@ -29,10 +32,13 @@ SERVICES = (
     droplets.service,
     firewalls.service,
     load_balancers.service,
+    monitoring.service,
+    nat_gateways.service,
     projects.service,
     reserved_ips.service,
     ssh_keys.service,
     storage.service,
     tags.service,
+    uptime.service,
     vpcs.service,
 )

@@ -1,7 +1,9 @@
-"""TLS certificates: custom ones, looked into before they are taken. Private keys are never answered."""
+"""TLS certificates: custom ones, looked into before they are taken, and those of the lab's own authority, which stands
+in for Let's Encrypt. Private keys are never answered."""
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -12,9 +14,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from pydantic import Field
 from sqlalchemy import select
 
+from .. import authority
 from ..errors import conflict, forbidden, unprocessable
 from ..http import Call, Request, Service, iso
-from ..tables import Certificate, LoadBalancer
+from ..tables import Certificate, Kept, LoadBalancer
 from ..transitions import remaining
 
 service = Service()
@@ -105,10 +108,13 @@ def index(call: Call) -> dict[str, Any]:
 @service.post("/v2/certificates")
 def create(call: Call) -> dict[str, Any]:
     wanted = call.body(Create)
-    if wanted.type == "lets_encrypt":
-        raise unprocessable("type: lets_encrypt is not available in this cloud; bring a custom certificate")
     if call.db.scalar(select(Certificate).where(Certificate.name == wanted.name)):
         raise conflict(f"a certificate named {wanted.name!r} already exists: names are unique")
+    if wanted.type == "lets_encrypt":
+        _refuse_unserved(call, wanted.dns_names)
+        row = authority.issued(call.db, wanted.name, wanted.dns_names, call.now)
+        call.db.add(row)
+        return {"certificate": answer(call, row)}
     try:
         leaf = inspect(wanted.leaf_certificate, wanted.private_key, wanted.certificate_chain, call.now)
         names = _dns_names(leaf)
@@ -128,6 +134,18 @@ def create(call: Call) -> dict[str, Any]:
     )
     call.db.add(row)
     return {"certificate": answer(call, row)}
+
+
+def _refuse_unserved(call: Call, names: list[str]) -> None:
+    """422 for names whose DNS isn't in the account: the proof is made there."""
+    zones = set(call.db.scalars(select(Kept.id).where(Kept.kind == "domain")))
+    if not names:
+        raise unprocessable("dns_names: at least one is needed")
+    for name in names:
+        if not re.fullmatch(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", name):
+            raise unprocessable(f"dns_names: {name[:80]!r} is not a domain name")
+        if not any(name == zone or name.endswith(f".{zone}") for zone in zones):
+            raise unprocessable(f"dns_names: {name} is not within a domain of this account")
 
 
 @service.get("/v2/certificates/{certificate_id}")

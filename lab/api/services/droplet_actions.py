@@ -26,6 +26,7 @@ class Create(Request):
     size: str | None = None
     disk: bool = False
     image: droplets.Identifier | None = None
+    backup_policy: droplets.BackupPolicy | None = None
 
 
 def _start(call: Call, row: Droplet, wanted: Create, busy: set[int]) -> Action:
@@ -48,6 +49,10 @@ def _start(call: Call, row: Droplet, wanted: Create, busy: set[int]) -> Action:
         if image is None:
             raise unprocessable(f"image: {wanted.image!r} is not an image. See GET /v2/images.")
         row.image = image.slug
+    elif wanted.type in ("enable_backups", "disable_backups", "change_backup_policy"):
+        if wanted.type == "change_backup_policy" and row.backup_policy is None:
+            raise unprocessable("Backups are not enabled on this Droplet.")
+        droplets.set_backups(row, wanted.backup_policy, on=wanted.type != "disable_backups")
     if kind.power is not None:
         row.powered = kind.power
     action = begin(row, wanted.type, call.now)

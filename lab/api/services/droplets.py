@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 from sqlalchemy import func, select
@@ -34,6 +34,12 @@ Name = Annotated[str, AfterValidator(_is_hostname)]
 Identifier = Annotated[int, Field(ge=0, le=MAX_ID)] | str
 
 
+class BackupPolicy(Request):
+    plan: Literal["daily", "weekly"] = "weekly"
+    weekday: Literal["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"] = "SUN"
+    hour: Literal[0, 4, 8, 12, 16, 20] = 0
+
+
 class Create(Request):
     name: Name | None = None
     names: Annotated[list[Name], Field(min_length=1, max_length=NAMES_MAX)] | None = None
@@ -42,6 +48,7 @@ class Create(Request):
     image: Identifier
     ssh_keys: Annotated[list[Identifier], Field(max_length=100)] = []
     backups: bool = False
+    backup_policy: BackupPolicy | None = None
     ipv6: bool = False
     monitoring: bool = False
     tags: Annotated[list[TagName], Field(max_length=100)] = []
@@ -76,7 +83,7 @@ def answer(call: Call, row: Droplet, locked: set[int]) -> dict[str, Any]:
         "size_slug": row.size,
         "networks": {
             "v4": [
-                _network(row.public_ipv4, public, "public"),
+                *([_network(row.public_ipv4, public, "public")] if row.public_ipv4 else []),
                 _network(row.private_ipv4, private, "private"),
             ],
             "v6": [],
@@ -168,7 +175,7 @@ def create(call: Call) -> dict[str, Any]:
             size=size.slug,
             disk=size.disk,
             vpc_id=private_network.id,
-            public_ipv4=next(public),
+            public_ipv4=next(public) if wanted.public_networking else None,
             private_ipv4=next(private),
             status="new",
             powered=True,
@@ -176,6 +183,7 @@ def create(call: Call) -> dict[str, Any]:
             features=_features(wanted),
             user_data=wanted.user_data,
             public_keys=keys,
+            backup_policy=_policy(wanted.backup_policy) if wanted.backups else None,
             created_at=call.now,
             taggings=[Tagging(tag=tag) for tag in names_of_tags],
         )
@@ -197,10 +205,8 @@ def _refuse_unavailable(wanted: Create) -> None:
     if len(wanted.user_data.encode()) > USER_DATA_MAX:
         raise unprocessable(f"user_data: must not be longer than {USER_DATA_MAX} bytes")
     asked = {
-        "backups": wanted.backups,
         "ipv6": wanted.ipv6,
         "volumes": bool(wanted.volumes),
-        "public_networking: false": not wanted.public_networking,
     }
     for feature, is_asked in asked.items():
         if is_asked:
@@ -208,8 +214,27 @@ def _refuse_unavailable(wanted: Create) -> None:
 
 
 def _features(wanted: Create) -> list[str]:
-    asked = {"monitoring": wanted.monitoring, "droplet_agent": wanted.with_droplet_agent}
+    asked = {
+        "backups": wanted.backups,
+        "monitoring": wanted.monitoring,
+        "droplet_agent": wanted.with_droplet_agent,
+    }
     return [*(name for name, is_asked in asked.items() if is_asked), "private_networking"]
+
+
+def _policy(wanted: BackupPolicy | None) -> dict[str, Any]:
+    """When backups would be taken: as asked, or weekly."""
+    policy = (wanted or BackupPolicy()).model_dump()
+    if policy["plan"] == "daily":
+        policy.pop("weekday")
+    days = {"daily": 7, "weekly": 28}[policy["plan"]]
+    return policy | {"window_length_hours": 4, "retention_period_days": days}
+
+
+def set_backups(row: Droplet, wanted: BackupPolicy | None, *, on: bool) -> None:
+    """Switch them, in what the account keeps: no backup is ever taken here."""
+    row.features = [*(["backups"] if on else []), *(name for name in row.features if name != "backups")]
+    row.backup_policy = _policy(wanted) if on else None
 
 
 def _keys(call: Call, identifiers: list[int | str]) -> tuple[list[str], list[str]]:
@@ -267,6 +292,20 @@ def neighbors(call: Call) -> dict[str, Any]:
 def backups(call: Call) -> dict[str, Any]:
     found(call)
     return call.page("backups", [])
+
+
+@service.get("/v2/droplets/{droplet_id}/backups/policy")
+def backup_policy(call: Call) -> dict[str, Any]:
+    row = found(call)
+    held = {"backup_policy": row.backup_policy} if row.backup_policy else {}
+    return {
+        "policy": {
+            "droplet_id": row.id,
+            "backup_enabled": bool(held),
+            **held,
+            "next_backup_window": None,
+        }
+    }
 
 
 @service.get("/v2/droplets/{droplet_id}/snapshots")

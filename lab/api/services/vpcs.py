@@ -13,7 +13,7 @@ from sqlalchemy import select
 from .. import addresses
 from ..errors import conflict, forbidden, unprocessable
 from ..http import Call, Request, Service, iso
-from ..tables import Droplet, LoadBalancer, Vpc
+from ..tables import Droplet, LoadBalancer, NatGateway, ReservedIp, Vpc
 
 service = Service()
 
@@ -54,9 +54,10 @@ def answer(row: Vpc) -> dict[str, Any]:
 
 
 def members(call: Call, row: Vpc) -> list[dict[str, Any]]:
-    """Droplets and load balancers inside, oldest first."""
+    """Droplets, load balancers and NAT gateways inside, oldest first."""
     rows: list[tuple[str, Any]] = [
         *(("droplet", each) for each in call.db.scalars(select(Droplet).where(Droplet.vpc_id == row.id))),
+        *(("vpc_nat_gateway", each) for each in call.db.scalars(select(NatGateway).filter_by(vpc_id=row.id))),
         *(("loadbalancer", each) for each in call.db.scalars(select(LoadBalancer).filter_by(vpc_id=row.id))),
     ]
     rows.sort(key=lambda pair: pair[1].created_at)
@@ -71,6 +72,7 @@ def private_addresses(call: Call, row: Vpc) -> Iterator[str]:
     taken = [
         *call.db.scalars(select(Droplet.private_ipv4).where(Droplet.vpc_id == row.id)),
         *call.db.scalars(select(LoadBalancer.private_ipv4).where(LoadBalancer.vpc_id == row.id)),
+        *call.db.scalars(select(NatGateway.private_ipv4).where(NatGateway.vpc_id == row.id)),
     ]
     return _free(row.ip_range, addresses.FIRST_PRIVATE, taken)
 
@@ -78,8 +80,10 @@ def private_addresses(call: Call, row: Vpc) -> Iterator[str]:
 def public_addresses(call: Call) -> Iterator[str]:
     """Free public addresses, one after the other; then 422."""
     taken = [
-        *call.db.scalars(select(Droplet.public_ipv4)),
+        *(each for each in call.db.scalars(select(Droplet.public_ipv4)) if each),
         *call.db.scalars(select(LoadBalancer.public_ipv4)),
+        *call.db.scalars(select(NatGateway.public_ipv4)),
+        *call.db.scalars(select(ReservedIp.ip)),
     ]
     return _free(call.account.public_range, addresses.FIRST_PUBLIC, taken)
 

@@ -30,9 +30,14 @@ from lab.engine import PROVIDER_VERSION
 from lab.engine.digitalocean import fields, wire
 from lab.engine.digitalocean.api import DEFAULT_ENDPOINT, Api, Refusal
 from lab.engine.digitalocean.certificate import CERTIFICATE
+from lab.engine.digitalocean.domain import DNS_RECORD, DOMAIN
 from lab.engine.digitalocean.droplet import DROPLET
 from lab.engine.digitalocean.firewall import FIREWALL
 from lab.engine.digitalocean.load_balancer import LOAD_BALANCER
+from lab.engine.digitalocean.monitoring import MONITOR_ALERT, UPTIME_ALERT, UPTIME_CHECK
+from lab.engine.digitalocean.nat_gateway import NAT_GATEWAY
+from lab.engine.digitalocean.project import PROJECT, PROJECT_RESOURCES
+from lab.engine.digitalocean.reserved_ip import RESERVED_IP, RESERVED_IP_ASSIGNMENT
 from lab.engine.digitalocean.resource import Properties, Resource
 from lab.engine.digitalocean.schema import schema
 from lab.engine.digitalocean.ssh_key import SSH_KEY
@@ -41,7 +46,25 @@ from lab.engine.digitalocean.vpc import VPC
 
 RESOURCES = {
     resource.token: resource
-    for resource in (VPC, SSH_KEY, TAG, DROPLET, FIREWALL, CERTIFICATE, LOAD_BALANCER)
+    for resource in (
+        VPC,
+        NAT_GATEWAY,
+        SSH_KEY,
+        TAG,
+        DROPLET,
+        RESERVED_IP,
+        RESERVED_IP_ASSIGNMENT,
+        FIREWALL,
+        CERTIFICATE,
+        LOAD_BALANCER,
+        DOMAIN,
+        DNS_RECORD,
+        PROJECT,
+        PROJECT_RESOURCES,
+        MONITOR_ALERT,
+        UPTIME_CHECK,
+        UPTIME_ALERT,
+    )
 }
 
 TERRAFORM_TIMEOUTS = "e2bfb730-ecaa-11e6-8f88-34363bc7c4c0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,14 +24,16 @@ def never(_: Refusal) -> bool:
 class Resource:
     """A resource type.
 
-    path: the collection. envelope: the key its document is under. fields: see ``fields.Field``.
+    path: the collection; what it is within stands in braces, by property (``/v2/domains/{domain}/records``).
+    envelope: the key its document is under. fields: see ``fields.Field``.
     request: the body of a create, and of a full update, from the plan. answer: properties from a document.
     settled: what a fresh or changed document has to fulfil; None: nothing.
     update: how it is changed in place; None: a PUT of the whole request.
     find: the document of an id, where it is not at path/id. key: where its id stands in a document.
     busy: refusals of an update or a delete that pass by themselves (members leaving, earlier actions running).
     before_delete, gone: what to do first, and whether to wait until it is no longer there.
-    adopt: properties only an import reads. deadlines: seconds for create, update, delete; the official ones if absent.
+    derived: properties that follow from the others. adopt: properties only an import reads.
+    deadlines: seconds for create, update, delete; the official ones if absent.
     schema_version, official_timeouts (seconds): what the official provider notes in the state beside the properties.
     """
 
@@ -48,6 +51,7 @@ class Resource:
     busy: Callable[[Refusal], bool] = never
     before_delete: Callable[[Api, str, Properties], None] | None = None
     gone: bool = False
+    derived: Callable[[Properties], Properties] = lambda _: {}
     adopt: Callable[[Answer], Properties] = lambda _: {}
     deadlines: Mapping[str, float] = field(default_factory=dict)
     schema_version: int = 0
@@ -64,9 +68,8 @@ class Resource:
 
     def create(self, api: Api, plan: Properties) -> tuple[str, Properties]:
         """Have it made. Returns its id and what is known of it at once; ``settle`` waits for the rest."""
-        document = api.call("POST", self.path, f"creating {self.called(plan)}", self._body(api, plan))[
-            self.envelope
-        ]
+        where, doing = self.collection(plan), f"creating {self.called(plan)}"
+        document = api.call("POST", where, doing, self._body(api, plan))[self.envelope]
         return str(document[self.key]), kept(self.fields, plan)
 
     def settle(self, api: Api, identity: str, properties: Properties, seconds: float) -> Properties:
@@ -74,21 +77,22 @@ class Resource:
         doing = f"waiting for {self.called(properties)} to be ready"
 
         def look() -> Properties | None:
-            document = self.document(api, identity, doing)
+            document = self.document(api, identity, doing, properties)
             if document is None or (self.settled and not self.settled(document)):
                 return None
-            return {**properties, **self._told(api, document)}
+            return self._whole(api, properties, document)
 
         return api.wait(look, seconds, doing)
 
     def read(self, api: Api, identity: str, properties: Properties | None) -> Properties | None:
         """Its properties now, None if it is gone. ``properties`` are those in the state, None for an import."""
-        document = self.document(api, identity, f"reading {self.called(properties or {'name': identity})}")
+        doing = f"reading {self.called(properties or {'name': identity})}"
+        document = self.document(api, identity, doing, properties or {})
         if document is None:
             return None
         before = self.adopt(document) if properties is None else properties
         known = {key: value for key, value in before.items() if key in self.fields}
-        return {**known, **self._told(api, document)}
+        return self._whole(api, known, document)
 
     def change(
         self, api: Api, identity: str, state: Properties, plan: Properties, seconds: float
@@ -100,7 +104,7 @@ class Resource:
             if self.update:
                 self.update(api, identity, state, plan)
             else:
-                api.call("PUT", f"{self.path}/{segment(identity)}", doing, self._body(api, plan))
+                api.call("PUT", f"{self.collection(plan)}/{segment(identity)}", doing, self._body(api, plan))
 
         api.insist(act, self.busy, seconds)
         told = {
@@ -112,13 +116,13 @@ class Resource:
         """Have it removed; one that is not there any more is as good as removed."""
         doing = f"deleting {self.called(properties)}"
         if self.find or self.before_delete:
-            document = self.document(api, identity, doing)
+            document = self.document(api, identity, doing, properties)
             if document is None:
                 return
-            identity = str(document["id"])
+            identity = str(document.get("id") or identity)
             if self.before_delete:
                 self.before_delete(api, identity, properties)
-        where = f"{self.path}/{segment(identity)}"
+        where = f"{self.collection(properties)}/{segment(identity)}"
 
         def act() -> None:
             try:
@@ -131,15 +135,34 @@ class Resource:
         if self.gone:
             api.wait(lambda: True if api.get(where, doing) is None else None, seconds, doing)
 
-    def document(self, api: Api, identity: str, doing: str) -> Answer | None:
+    def collection(self, properties: Mapping[str, Any]) -> str:
+        """The collection's path for this resource."""
+
+        def within(found: re.Match[str]) -> str:
+            if not (value := properties.get(found[1])):
+                raise Refusal(
+                    f"{self.called(properties).capitalize()} is part of something else, and its id alone does not say "
+                    "of what: it can't be imported here. The official provider can."
+                )
+            return segment(value)
+
+        return re.sub(r"{(\w+)}", within, self.path)
+
+    def document(
+        self, api: Api, identity: str, doing: str, properties: Mapping[str, Any] | None = None
+    ) -> Answer | None:
         """DigitalOcean's own description, None where there is none."""
         if self.find:
             return self.find(api, identity)
-        found = api.get(f"{self.path}/{segment(identity)}", doing)
+        found = api.get(f"{self.collection(properties or {})}/{segment(identity)}", doing)
         return None if found is None else found[self.envelope]
 
     def _body(self, api: Api, plan: Properties) -> Properties:
         return self.request(api, plan) if self.request else sent(self.fields, plan)
+
+    def _whole(self, api: Api, known: Properties, document: Answer) -> Properties:
+        found = {**known, **self._told(api, document)}
+        return {**found, **self.derived(found)}
 
     def _told(self, api: Api, document: Answer) -> Properties:
         return self.answer(api, document) if self.answer else received(self.fields, document)

@@ -1,4 +1,4 @@
-"""Certificates on the hosts, with what is left of their time (4.2.1.1)."""
+"""Certificates at the load balancer and on the hosts, with what is left of their time (4.2.1.1)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from seawall.evidence.table import Table
 
 
 def table(context: Context) -> Table:
-    rows = [
+    rows: list[tuple[object, ...]] = [
+        (each.at, each.where, "", "", each.names, "", each.not_after, each.days(context.at), each.fingerprint)
+        for each in context.certificates
+    ]
+    rows += [
         (
             name,
             each.path,
@@ -18,7 +22,7 @@ def table(context: Context) -> Table:
             each.key,
             each.not_after,
             (each.not_after - context.at).days,
-            each.fingerprint,
+            f"SHA-256 {each.fingerprint}",
         )
         for name, facts in sorted(context.hosts.items())
         for each in facts.certificates
@@ -27,7 +31,7 @@ def table(context: Context) -> Table:
         "certificates",
         "Certificates and their expiry",
         "4.2.1.1",
-        "droplet | file | subject | issuer | names | key | not after | days left | SHA-256",
+        "at | file or name | subject | issuer | names | key | not after | days left | fingerprint",
         rows,
-        "The load balancer's own certificate is DigitalOcean's to hold; its expiry is in the audit of the account.",
+        "Of the load balancer's own, DigitalOcean's API tells names, expiry and fingerprint only.",
     )
