@@ -55,11 +55,13 @@ class Pair:
         host.ssh(f"seq -f {self.run}.{fault}.%06.0f {LINES} | logger -t numbered")
 
     def arrived(self, host: Host, fault: str) -> Counter[str]:
-        """How often each number of a fault is on file, under the name of the host that sent it."""
+        """How often each number of a fault is on file, under the name of the host that sent it.
+
+        Whole numbers: of a line that a full disk cut off the beginning stays, before the whole one.
+        """
         files = f"/var/log/remote/{host.name}/numbered.log"
-        said = self.logs.try_ssh(
-            f"sudo sh -c {shlex.quote(f'cat {files}* | grep -o {self.run}[.]{fault}[.][0-9]*')}"
-        )
+        wanted = f"cat {files}* | grep -oE '{self.run}[.]{fault}[.][0-9]{{6}}'"
+        said = self.logs.try_ssh(f"sudo sh -c {shlex.quote(wanted)}")
         return Counter(said.stdout.split())
 
     def classic(self, sender: str, what: str) -> set[str]:
