@@ -253,11 +253,12 @@ def test_check_mode_tells_the_truth_and_changes_nothing(world, up):
 
 def test_up_again_mends_what_was_changed_by_hand(world, up):
     """A droplet that somebody switched off among it: to Pulumi that is no difference."""
-    off = f"$DIGITALOCEAN_API_URL/v2/droplets/{world.outputs()['droplets']['app-1']['id']}/actions"
-    switch = (
-        """curl -sSf -H "Authorization: Bearer $DIGITALOCEAN_TOKEN" -H 'Content-Type: application/json' """
-    )
-    assert world.by_hand(switch + f"""-d '{{"type":"power_off"}}' {off}""").returncode == 0
+    droplet = f"$DIGITALOCEAN_API_URL/v2/droplets/{world.outputs()['droplets']['app-1']['id']}"
+    ask = """curl -sSf -H "Authorization: Bearer $DIGITALOCEAN_TOKEN" -H 'Content-Type: application/json' """
+    switch = f"""{ask} -d '{{"type":"power_off"}}' {droplet}/actions"""
+    is_off = f"""{ask} {droplet} | grep -Eq '"status": ?"off"'"""
+    switched = world.by_hand(f"{switch}; until {is_off}; do sleep 0.3; done")
+    assert switched.returncode == 0, switched.stderr
     ended = world.seawall("up", "--json")
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout)
