@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 PAUSE_SECONDS = 2.0
-"""The engine hands hardenings over within milliseconds; on a machine with much else to do, half a second was too short."""
+"""The engine hands hardenings over within milliseconds; on a very busy machine half a second was too short."""
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
