@@ -1,6 +1,6 @@
 """Judges that did not grow up with the code, before the standing stack: ssh-audit, sslyze, nmap. See docs/judges.md.
 
-What they are expected to say is written by hand. The judges come with `make e2e`; nmap visits two droplets as a package.
+What they are expected to say is written by hand. They come with `make e2e`; nmap visits two droplets as a package.
 """
 
 from __future__ import annotations
