@@ -36,6 +36,11 @@ class Places:
         return self.root / "token"
 
     @property
+    def spaces_key(self) -> Path:
+        """The lab's Spaces key, ``access`` and ``secret``, a file each."""
+        return self.root / "spaces"
+
+    @property
     def ssh_key(self) -> Path:
         """The lab administrator's private key; beside it the public one."""
         return self.root / "ssh" / "id_ed25519"

@@ -7,8 +7,11 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
+
+if TYPE_CHECKING:
+    from lab.engine.digitalocean.spaces import Spaces
 
 T = TypeVar("T")
 
@@ -32,11 +35,16 @@ class Refusal(Exception):
 
 
 class Api:
-    """One account's API. ``cancelled`` ends every wait at once (the engine sets it on Ctrl-C)."""
+    """One account's API, and its buckets. ``cancelled`` ends every wait at once (the engine sets it on Ctrl-C)."""
 
     def __init__(
-        self, token: str, endpoint: str = DEFAULT_ENDPOINT, cancelled: threading.Event | None = None
+        self,
+        token: str,
+        endpoint: str = DEFAULT_ENDPOINT,
+        cancelled: threading.Event | None = None,
+        spaces: Spaces | None = None,
     ) -> None:
+        self.spaces = spaces
         self.endpoint = endpoint.rstrip("/")
         self.cancelled = cancelled or threading.Event()
         self._token = token
