@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from infra.patience import Patient
 from seawall.problem import Problem
 
 OFFICIAL = "https://api.digitalocean.com"
@@ -184,7 +185,7 @@ def client(environment: Mapping[str, str]) -> httpx.Client:
         base_url=environment.get("DIGITALOCEAN_API_URL", OFFICIAL),
         headers={"Authorization": f"Bearer {token}"},
         timeout=30,
-        transport=httpx.HTTPTransport(retries=3),
+        transport=Patient(),
     )
 
 

@@ -86,14 +86,14 @@ class Api:
             except OSError as error:
                 if last or method == "POST":
                     raise Refusal(unreachable(self.endpoint, doing, error)) from None
-                self._pause(_backoff(attempt), doing)
+                self.pause(_backoff(attempt), doing)
                 continue
             if status < 400:
                 return document
             if status == 429 and not last:
-                self._pause(_until_allowed(headers, attempt), doing)
+                self.pause(_until_allowed(headers, attempt), doing)
             elif status >= 500 and not last and method != "POST":
-                self._pause(_backoff(attempt), doing)
+                self.pause(_backoff(attempt), doing)
             else:
                 raise refusal(status, document, doing)
         raise AssertionError("the last attempt returns or raises")
@@ -107,7 +107,7 @@ class Api:
                     f"{doing[:1].upper()}{doing[1:]} took longer than {seconds:.0f} s, so it was given up. It may "
                     "still come about: run `pulumi up` again, which looks at it afresh."
                 )
-            self._pause(min(pause, max(deadline - time.monotonic(), 0.05)), doing)
+            self.pause(min(pause, max(deadline - time.monotonic(), 0.05)), doing)
             pause = min(pause * 1.5, LONGEST_WAIT)
         return found
 
@@ -120,10 +120,11 @@ class Api:
             except Refusal as refused:
                 if not busy(refused) or time.monotonic() >= deadline:
                     raise
-                self._pause(pause, str(refused))
+                self.pause(pause, str(refused))
                 pause = min(pause * 1.5, LONGEST_WAIT)
 
-    def _pause(self, seconds: float, doing: str) -> None:
+    def pause(self, seconds: float, doing: str) -> None:
+        """Wait, unless the engine wants an end."""
         if self.cancelled.wait(seconds):
             raise Refusal(f"Interrupted while {doing}; run `pulumi up` again to go on from here.")
 

@@ -195,6 +195,7 @@ DROPLET = Resource(
     noun="droplet",
     path="/v2/droplets",
     envelope="droplet",
+    listed="droplets",
     fields={
         "name": name(),
         "image": text(required=True, replace=True, check=not_empty),

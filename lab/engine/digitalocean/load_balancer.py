@@ -154,6 +154,7 @@ LOAD_BALANCER = Resource(
     noun="load balancer",
     path="/v2/load_balancers",
     envelope="load_balancer",
+    listed="load_balancers",
     fields={
         "name": name(),
         "region": text(replace=True, stored=str.lower, check=not_empty),
