@@ -289,7 +289,7 @@ class Settings(Model):
     harden: bool = False
     """Whether hardening is part of the stack, so that the load balancer waits for it. Else `seawall harden` does it."""
     protect: bool = False
-    """Whether Pulumi refuses to delete or replace the VPC and the droplets."""
+    """Whether Pulumi refuses to delete or replace VPC, droplets, load balancer and the bucket of evidence."""
     policies: Literal["mandatory", "advisory"] = "mandatory"
     """Whether a broken rule of the policy pack stops ``seawall up`` or is only told."""
     evidence_store: Annotated[EvidenceStore | None, BeforeValidator(_from_config)] = None

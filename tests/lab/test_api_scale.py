@@ -1,4 +1,5 @@
-"""A thousand droplets (SEAWALL_SOAK=1; else 260, more than one minute's requests) within DigitalOcean's limits, on the record-only API whose clock the test moves.
+"""Many droplets within DigitalOcean's limits, on the record-only API whose clock the test moves: 260, more than one
+minute's requests, and with SEAWALL_SOAK=1 a thousand.
 
 250 requests a minute, 200 items a page, 10 droplets a firewall by id, 5 tags and 50 rules a firewall. Ours go by tag:
 a tier's firewall is one, however many droplets it has.

@@ -30,6 +30,9 @@ OF_THE_VALUE = {
 DEFAULTS: dict[str, dict[str, Any]] = {
     "certificate:Certificate": {"type": "custom"},
     "droplet:Droplet": {"resizeDisk": True},
+    "monitorAlert:MonitorAlert": {"enabled": True},
+    "project:Project": {"purpose": "Web Application"},
+    "uptimeCheck:UptimeCheck": {"enabled": True},
     "spacesBucket:SpacesBucket": {"acl": "private", "region": "nyc3"},
 }
 """What counts where the program says nothing and inputs show it."""
@@ -60,13 +63,20 @@ def value(known: dict[str, Any], types: dict[str, Any], number: int) -> Any:
     return f"value-{number}"
 
 
+def of(official: dict[str, Any], token: str) -> dict[str, Any]:
+    """A type of the official schema; the subset that lies beside a checkout does not have them all."""
+    if token not in official["resources"]:
+        pytest.skip(f"the schema's subset has no {token}")
+    return official["resources"][token]
+
+
 def short(token: str) -> str:
     return token.removeprefix("digitalocean:index/")
 
 
 @pytest.mark.parametrize("token", TYPES)
 def test_a_change_replaces_exactly_what_the_schema_says(official: dict[str, Any], token: str) -> None:
-    theirs, types = official["resources"][token]["inputProperties"], official["types"]
+    theirs, types = of(official, token)["inputProperties"], official["types"]
     table = RESOURCES[token].fields
     state = {key: value(known, types, 2) for key, known in theirs.items()}
     for key, known in theirs.items():
@@ -81,7 +91,7 @@ def test_a_change_replaces_exactly_what_the_schema_says(official: dict[str, Any]
 
 @pytest.mark.parametrize("token", TYPES)
 def test_what_the_schema_marks_secret_is_encrypted_in_the_state(official: dict[str, Any], token: str) -> None:
-    theirs, types = official["resources"][token]["properties"], official["types"]
+    theirs, types = of(official, token)["properties"], official["types"]
     held = {key: value(known, types, 1) for key, known in theirs.items()}
     sealed = {
         key for key, each in fields.sealed(RESOURCES[token].fields, held).items() if isinstance(each, Secret)
@@ -92,7 +102,7 @@ def test_what_the_schema_marks_secret_is_encrypted_in_the_state(official: dict[s
 @pytest.mark.parametrize("token", TYPES)
 def test_a_preview_promises_what_only_the_cloud_tells(official: dict[str, Any], token: str) -> None:
     """Always told and never given: unknown until it is there, so that who depends on it waits."""
-    known, table = official["resources"][token], RESOURCES[token].fields
+    known, table = of(official, token), RESOURCES[token].fields
     told = set(known["required"]) - set(known["inputProperties"])
     foreseen = fields.foretold(table, fields.planned(table, {}, {}))
     assert {key for key in told if foreseen.get(key) is not UNKNOWN} == set()

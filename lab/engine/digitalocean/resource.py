@@ -105,11 +105,7 @@ class Resource:
         for number in range(LOOKS):
             if number:
                 api.pause(1.0, doing)
-            candidates = [
-                each
-                for each in api.pages(self.path, self.listed, doing)
-                if is_it(each)
-            ]
+            candidates = [each for each in api.pages(self.path, self.listed, doing) if is_it(each)]
             if len(candidates) == 1:
                 return candidates[0]
             if candidates:
