@@ -275,6 +275,6 @@ def test_a_droplet_of_that_name_that_was_there_before_is_not_taken_for_it(world:
 def test_members_that_still_leave_and_a_busy_load_balancer_are_waited_for(world: World) -> None:
     world.faults(seed=1, rate=0.5, most=8, kinds=["conflict", "busy", "limited"])
     with Progress().phase("destroy") as phase:
-        assert world.engine.destroy(phase).changed == sum(WANTED.values()) + 3  # its host keys
-    assert world.faults()["done"] == {}
+        world.engine.destroy(phase)
+    assert world.api.get("/lab/faults").json()["done"], "there was trouble on the way"
     assert world.there() == {kind: [] for kind in KINDS}
