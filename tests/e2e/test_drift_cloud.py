@@ -6,10 +6,12 @@ Runs on the lab of the main job (the file's name puts it first), and leaves it a
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 
 import pytest
 
+from lab.api.app import reader_token
 from tests.e2e.drift_seeds_cloud import OFF, SEEDS, Account
 from tests.e2e.world import World
 
@@ -125,6 +127,22 @@ def test_an_api_that_cannot_be_asked_is_unknown_never_clean(world, account):
     assert code == 1
     assert {each["status"] for each in found["differences"]} == {"unknown"}
     assert {each["layer"] for each in found["differences"]} == {"cloud", "strangers"}
+
+
+def test_a_token_that_only_reads_is_enough_and_cannot_write(world, account):
+    token = world.folder / "token"
+    good = token.read_bytes()
+    reading = reader_token(hashlib.sha256(good.strip()).hexdigest())
+    with pytest.raises(AssertionError, match="403"):
+        Account(account.url, reading, account.stack).ask("POST", "/v2/tags", {"name": "written"})
+    before = whole(account)
+    try:
+        token.write_text(reading)
+        code, found = look(world, "--full")
+    finally:
+        token.write_bytes(good)
+    assert (code, found["differences"]) == (0, [])
+    assert whole(account) == before
 
 
 def test_two_looks_never_overlap(world, account):
