@@ -38,7 +38,9 @@ def as_root(world, lines: dict[str, list[str]]) -> None:
 
     def one(host: str) -> None:
         # By its path: one of the seeds is another sudo that comes first.
-        typed = world.ssh(host, "/usr/bin/sudo", "sh", "-ec", _shell_quoted("\n".join(lines[host])), timeout=600)
+        typed = world.ssh(
+            host, "/usr/bin/sudo", "sh", "-ec", _shell_quoted("\n".join(lines[host])), timeout=600
+        )
         assert typed.returncode == 0, f"{host}: {typed.stderr}"
 
     with ThreadPoolExecutor() as pool:
