@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,7 @@ from seawall.drift.gather import Facts, gather, version
 from seawall.drift.run import Look
 from seawall.findings import Subject
 from seawall.problem import Problem
+from seawall.session import Session
 
 LAYER = "hosts"
 
@@ -96,31 +98,33 @@ def look(looking: Look) -> Iterable[Difference]:
         json.loads(kept.read_text()) if looking.mode == "quick" and kept.exists() else session.standing()
     )
     ways = baseline.routes(session, outputs, looking.hosts)
-    told, stack = baseline.facts(ways), session.stack.name
-    for name, way in ways.items():
-        answer = told[name]
-        if isinstance(answer, Unreachable):
-            yield _unasked(name, str(answer), f"`seawall ssh {name}`, `seawall doctor`; then look again.")
-            continue
-        try:
-            left = baseline.read(session.where, stack, name)
-        except Problem as problem:
-            yield _unasked(name, str(problem))
-            continue
-        yield from judged(name, left, way, answer)
-        before = baseline.seen_logs(session.where, stack, name)
-        altered = list(logs(name, before, answer["logs"]))
-        yield from altered
-        # A log that was altered stays at what was seen of it before, so that it goes on differing.
-        stuck = {each.what.removeprefix("log ") for each in altered}
-        baseline.write_logs(
-            session.where,
-            stack,
-            name,
-            answer["logs"] | {path: before[path] for path in stuck if path in before},
-        )
+    # Each judged as it answers: what a host tells is a megabyte, what differs a line.
+    with ThreadPoolExecutor(baseline.AT_ONCE) as pool:
+        for found in pool.map(lambda way: _one(session, *way), ways.items()):
+            yield from found
     if looking.mode == "full":
         yield from check.look(looking)
+
+
+def _one(session: Session, name: str, way: Route) -> list[Difference]:
+    """One host asked and judged, and what was seen of its logs kept for the next look."""
+    stack = session.stack.name
+    try:
+        answer = gather(way)
+    except Unreachable as why:
+        return [_unasked(name, str(why), f"`seawall ssh {name}`, `seawall doctor`; then look again.")]
+    try:
+        left = baseline.read(session.where, stack, name)
+    except Problem as problem:
+        return [_unasked(name, str(problem))]
+    before = baseline.seen_logs(session.where, stack, name)
+    altered = list(logs(name, before, answer["logs"]))
+    # A log that was altered stays at what was seen of it before, so that it goes on differing.
+    stuck = {each.what.removeprefix("log ") for each in altered}
+    seen = answer["logs"] | {path: before[path] for path in stuck if path in before}
+    found = [*judged(name, left, way, answer), *altered]
+    baseline.write_logs(session.where, stack, name, seen)
+    return found
 
 
 def quick(host: Route, left: Baseline) -> list[Difference]:
