@@ -21,11 +21,6 @@ SEEDS = yaml.safe_load(Path(__file__).with_name("drift_seeds.yml").read_text())
 BATCHES = SEEDS["batches"]
 CLEAN_RUNS = 50 if os.environ.get("SEAWALL_SOAK") else 10
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("SEAWALL_SOAK"),
-    reason="part of `make soak` until it was seen to pass on a quiet machine",
-)
-
 
 def look(world, *options: str) -> tuple[int, list[dict]]:
     ended = world.seawall("drift", "--json", *options)

@@ -70,9 +70,6 @@ def test_a_clean_account_is_clean_and_looking_changes_nothing(world, account):
 
 
 def test_every_seed_is_found_and_nothing_else(world, account):
-    expected = {
-        (seed.layer, seed.kind, seed.subject.format(stack=account.stack), seed.what) for seed in SEEDS
-    } | {also for seed in SEEDS for also in seed.also}
     with contextlib.ExitStack() as undo:
         for seed in SEEDS:
             undo.callback(seed.make(account))
@@ -82,12 +79,15 @@ def test_every_seed_is_found_and_nothing_else(world, account):
         code, found = look(world, "--full")
         assert whole(account) == before, "looking changed the account"
     settled(account)
+    expected = {
+        (seed.layer, seed.kind, seed.subject.format(**account.words), seed.what) for seed in SEEDS
+    } | {also for seed in SEEDS for also in seed.also}
     assert (quick_code, code) == (2, 2)
     assert named(found) == named(quick) == expected
     for seed in SEEDS:
-        key = (seed.layer, seed.kind, seed.subject.format(stack=account.stack), seed.what)
+        key = (seed.layer, seed.kind, seed.subject.format(**account.words), seed.what)
         (each,) = [each for each in found["differences"] if named({"differences": [each]}) == {key}]
-        assert seed.seen.format(stack=account.stack) in each["seen"], seed.name
+        assert seed.seen.format(**account.words) in each["seen"], seed.name
         assert each["first_seen"], seed.name
         assert each["who"].startswith("unknown"), seed.name
         assert each["requirements"], seed.name

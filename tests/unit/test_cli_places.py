@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -44,6 +45,13 @@ def test_a_private_file_is_never_open_to_others_even_under_a_wide_umask(tmp_path
     finally:
         os.umask(old)
     assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+
+
+def test_threads_that_write_the_same_file_do_not_meet(tmp_path):
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda number: write_private(tmp_path / "kept", b"%d" % number), range(400)))
+    assert (tmp_path / "kept").read_bytes().isdigit()
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 def test_the_shell_reads_the_secret_itself(where):
