@@ -111,6 +111,17 @@ class Api:
             pause = min(pause * 1.5, LONGEST_WAIT)
         return found
 
+    def action(self, path: str, seconds: float, doing: str, action: Mapping[str, Any]) -> dict[str, Any]:
+        """Have an action done with what is at ``path``, and wait for its end: what became of it."""
+        where = f"{path}/actions"
+        begun = self.call("POST", where, doing, dict(action))["action"]
+
+        def look() -> dict[str, Any] | None:
+            now = self.call("GET", f"{where}/{begun['id']}", doing)["action"]
+            return None if now["status"] == "in-progress" else now
+
+        return self.wait(look, seconds, doing)
+
     def insist(self, act: Callable[[], T], busy: Callable[[Refusal], bool], seconds: float) -> T:
         """Act until DigitalOcean is no longer too busy for it; the last refusal is raised after ``seconds``."""
         deadline, pause = time.monotonic() + seconds, FIRST_WAIT

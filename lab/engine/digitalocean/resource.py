@@ -212,6 +212,11 @@ class Resource:
         return self.answer(api, document) if self.answer else received(self.fields, document)
 
 
+def without(fields: Fields, *names: str) -> Fields:
+    """The table but for what a resource sends or reads in a way of its own."""
+    return {key: known for key, known in fields.items() if key not in names}
+
+
 def sent(fields: Fields, plan: Mapping[str, Any]) -> Properties:
     """A request's body by the table: each given input under DigitalOcean's name for it."""
     return {
