@@ -88,7 +88,9 @@ soak: $(READY)
 	@$(VENV)/bin/seawall setup
 	@SEAWALL_SOAK=1 $(PYTEST) tests/lab/test_controls_mutants.py tests/lab/test_logs_faults.py \
 		tests/lab/test_machines_qemu.py tests/e2e/test_drift.py tests/lab/test_roles_converge.py \
-		tests/lab/test_roles_faults.py tests/lab/test_roles_lockout.py
+		tests/lab/test_roles_faults.py tests/lab/test_roles_lockout.py \
+		tests/lab/test_engine_faults.py tests/lab/test_engine_operators.py tests/lab/test_api_scale.py \
+		tests/lab/test_api_schemathesis.py
 
 lock: $(READY)
 	@$(VENV)/bin/uv pip compile requirements.in --python-version 3.11 --generate-hashes \

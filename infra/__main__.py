@@ -13,6 +13,7 @@ from infra import (  # noqa: E402
     certificates,
     dns,
     droplets,
+    evidence,
     firewalls,
     hardening,
     loadbalancer,
@@ -60,5 +61,8 @@ urns += [machine.reserved.reserved_ip_urn for machine in machines if machine.res
 urns += [balancer.load_balancer_urn, *([zone.domain_urn] if zone else [])]
 project.create(stack, settings, urns)
 
-for name, value in told.outputs(stack.stack, settings, machines, balancer, hardened).items():
+# Where what is proven about all this is kept.
+kept = evidence.store(stack, settings)
+
+for name, value in (told.outputs(stack.stack, settings, machines, balancer, hardened) | kept).items():
     pulumi.export(name, value)

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from infra.patience import Patient
 from infra.settings import LetsEncryptCertificate, Settings
 
 OFFICIAL = "https://api.digitalocean.com"
@@ -41,7 +42,7 @@ def client(token: str | None, address: str | None, transport: httpx.BaseTranspor
         base_url=address,
         headers={"Authorization": f"Bearer {token}"},
         timeout=TIMEOUT,
-        transport=transport or httpx.HTTPTransport(retries=2),
+        transport=transport or Patient(),
     )
 
     def ask(path: str) -> dict[str, Any]:

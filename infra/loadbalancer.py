@@ -60,4 +60,5 @@ def create(
         enable_backend_keepalive=True,
         # Else DigitalOcean writes the site's record into the zone by itself, where it is ours.
         disable_lets_encrypt_dns_records=True if settings.dns else None,
+        opts=pulumi.ResourceOptions(protect=settings.protect),
     )

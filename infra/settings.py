@@ -254,6 +254,17 @@ class LetsEncryptCertificate(Model):
     domains: Annotated[tuple[Hostname, ...], AfterValidator(some)]
 
 
+class EvidenceStore(Model):
+    """A bucket of Spaces for evidence. Its name is shared by everybody in a region; ``region``: the stack's own.
+
+    ``keep_days``: how long what was deleted or overwritten stays as a version (PCI DSS 10.5.1: a year at least).
+    """
+
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")]
+    region: Slug | None = None
+    keep_days: int = Field(default=396, ge=365, le=3650)
+
+
 class Settings(Model):
     """One stack, whole."""
 
@@ -278,9 +289,11 @@ class Settings(Model):
     harden: bool = False
     """Whether hardening is part of the stack, so that the load balancer waits for it. Else `seawall harden` does it."""
     protect: bool = False
-    """Whether Pulumi refuses to delete or replace the VPC and the droplets."""
+    """Whether Pulumi refuses to delete or replace VPC, droplets, load balancer and the bucket of evidence."""
     policies: Literal["mandatory", "advisory"] = "mandatory"
     """Whether a broken rule of the policy pack stops ``seawall up`` or is only told."""
+    evidence_store: Annotated[EvidenceStore | None, BeforeValidator(_from_config)] = None
+    """The bucket that ``seawall evidence push`` goes to; none unless declared."""
     drift: Annotated[Drift, BeforeValidator(_from_config)] = Drift()
     """What ``seawall drift`` goes by; nothing is built from it."""
 

@@ -81,6 +81,7 @@ def describe(instance: Instance) -> dict[str, object]:
     return {
         "instance": instance.name,
         "api": instance.api,
+        "spaces": instance.spaces,
         "public_range": instance.public_range,
         "outside": f"{instance.address(plan.ADMINISTRATOR)}/32",
         "pid": _daemon(instance),

@@ -17,8 +17,10 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
+from lab import spaces
 from lab.api.app import create_app
 from lab.api.metadata import create_app as create_metadata_app
+from lab.api.services import spaces_keys
 from lab.api.store import Store
 from lab.backend import Machines
 from lab.host import remember
@@ -41,15 +43,26 @@ def serve(instance: Instance, token_file: Path, listener: socket.socket) -> None
         mirror.use()
         relays = Relays(instance)
         store = Store(instance.database)
-        store.open_account(token_file.read_text().strip(), instance.public_range)
+        token = token_file.read_text().strip()
+        store.open_account(token, instance.public_range)
         metadata = Metadata(instance, store)
         backend = Machines(instance, metadata.serve)
+        buckets = spaces.Server(
+            (spaces.HOST, instance.api_port), _keys(store, token), instance.data / "spaces.jsonl"
+        )
         server = uvicorn.Server(_config(create_app(store, backend)))
         log.info("serving %s, public addresses %s, machines on", instance.api, instance.public_range)
         server.run(sockets=[listener])
+        buckets.close()
         relays.close()
         store.close()
         log.info("stopped; machines run on")
+
+
+def _keys(store: Store, token: str) -> spaces.Find:
+    """Spaces' keys: the account's own, and those made through the API."""
+    identity, secret = spaces.root_key(token)
+    return lambda key: (secret, {"": "fullaccess"}) if key == identity else spaces_keys.grants_of(store, key)
 
 
 class Metadata:

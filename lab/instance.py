@@ -75,6 +75,11 @@ class Instance:
     def api(self) -> str:
         return f"http://127.0.0.1:{self.api_port}"
 
+    @property
+    def spaces(self) -> str:
+        """Where Spaces' buckets are (S3), on loopback as well."""
+        return f"http://127.0.0.2:{self.api_port}"
+
     def address(self, host: int) -> str:
         """An address of the public range: see ``ROUTER`` and its neighbours in lab/network."""
         return str(IPv4Network(self.public_range)[host])

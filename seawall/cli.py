@@ -241,7 +241,7 @@ Kept = Annotated[
     typer.Option(
         "--store",
         envvar="SEAWALL_EVIDENCE_STORE",
-        help="Where bundles are kept: s3://BUCKET/PREFIX or a folder.",
+        help="Where bundles are kept: s3://BUCKET/PREFIX, a folder, or `stack`, its own bucket.",
     ),
 ]
 UseKey = Annotated[
@@ -296,6 +296,7 @@ def evidence_verify(
 def evidence_list(
     output: Output = None,
     kept: Kept = "",
+    stack: StackName = LAB,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove bundles older than thirteen months.")
     ] = False,
@@ -304,16 +305,18 @@ def evidence_list(
     """The bundles there are, whether each is whole, and whether their chain is."""
     from seawall.evidence import command
 
-    found = command.listed(places(), output, kept, prune=prune)
+    named = command.opened(Session.open(stack), kept) if kept == command.OWN else kept
+    found = command.listed(places(), output, named, prune=prune)
     _end(found, as_json)
 
 
 @evidence_app.command("push")
-def evidence_push(kept: Kept, stack: StackName = LAB, output: Output = None) -> None:
-    """Go on with an upload that was interrupted; what is in the store already is not sent again."""
+def evidence_push(kept: Kept = "", stack: StackName = LAB, output: Output = None) -> None:
+    """Bring bundles to the store (the stack's own bucket, unless one is named); what is there is not sent again."""
     from seawall.evidence import command
 
-    typer.echo(f"{command.push(places(), stack, output, kept)} files uploaded to {kept}")
+    sent, where = command.push(Session.open(stack), output, kept)
+    typer.echo(f"{sent} files uploaded to {where}")
 
 
 @key_app.command("make")

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from infra.patience import Patient
 from seawall.problem import Problem
 
 OFFICIAL = "https://api.digitalocean.com"
@@ -30,6 +31,8 @@ class Kind:
     """The input that tells one from another."""
     answers: str = "name"
     """The attribute of the API's answer that holds it."""
+    once: bool = False
+    """Whether it told a secret when it was made: without that it is no use, so it is taken away and made anew."""
 
 
 KINDS = {
@@ -49,6 +52,9 @@ KINDS = {
         "/v2/monitoring/alerts", "policies", identity="uuid", same="description", answers="description"
     ),
     "digitalocean:index/uptimeCheck:UptimeCheck": Kind("/v2/uptime/checks", "checks"),
+    "digitalocean:index/spacesKey:SpacesKey": Kind(
+        "/v2/spaces/keys", "keys", identity="access_key", once=True
+    ),
 }
 
 
@@ -78,6 +84,10 @@ def find_created(
                 if (resource["type"], str(item[kind.identity])) not in taken
                 and _is(item, resource["inputs"], kind)
             }
+            if kind.once:
+                for identity in candidates:
+                    api.delete(f"{kind.path}/{identity}").raise_for_status()
+                continue
             if len(candidates) > 1:
                 raise Problem(
                     f"An interrupted run left {len(candidates)} of {resource['urn']} in the account "
@@ -175,7 +185,7 @@ def client(environment: Mapping[str, str]) -> httpx.Client:
         base_url=environment.get("DIGITALOCEAN_API_URL", OFFICIAL),
         headers={"Authorization": f"Bearer {token}"},
         timeout=30,
-        transport=httpx.HTTPTransport(retries=3),
+        transport=Patient(),
     )
 
 

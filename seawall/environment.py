@@ -69,13 +69,18 @@ def stack_environment(stack: Stack, where: Places, lab: Mapping[str, str] | None
         found["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(where.passphrase)
         if lab:
             found["DIGITALOCEAN_API_URL"] = lab["api"]
+            found["SPACES_ENDPOINT_URL"] = lab["spaces"]
     return found
 
 
 def secret_files(stack: Stack, where: Places) -> dict[str, Path]:
     """Variables that tools only take by value, and the files to read them from at the last moment."""
     if stack.is_lab:
-        return {"DIGITALOCEAN_TOKEN": where.token}
+        return {
+            "DIGITALOCEAN_TOKEN": where.token,
+            "SPACES_ACCESS_KEY_ID": where.spaces_key / "access",
+            "SPACES_SECRET_ACCESS_KEY": where.spaces_key / "secret",
+        }
     named = os.environ.get("DIGITALOCEAN_TOKEN_FILE")  # systemd's LoadCredential=, a CI's secret file
     return {"DIGITALOCEAN_TOKEN": Path(named)} if named else {}
 

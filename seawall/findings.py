@@ -84,12 +84,16 @@ class Run:
     @classmethod
     def begin(cls, id: str = "") -> Run:
         """A run that begins now; its id sorts by time, unless one is given."""
-        git = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=False
-        )
+        try:
+            git = subprocess.run(
+                ["git", "rev-parse", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=False
+            )
+            commit = git.stdout.strip()
+        except OSError:  # a controller needs no git
+            commit = ""
         return cls(
             id=id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
-            by=By(version=__version__, commit=git.stdout.strip() or "unknown"),
+            by=By(version=__version__, commit=commit or "unknown"),
         )
 
 

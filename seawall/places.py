@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
+from threading import get_native_id
 
 from seawall.problem import Problem
 
@@ -34,6 +35,11 @@ class Places:
     def token(self) -> Path:
         """The lab's API token."""
         return self.root / "token"
+
+    @property
+    def spaces_key(self) -> Path:
+        """The lab's Spaces key, ``access`` and ``secret``, a file each."""
+        return self.root / "spaces"
 
     @property
     def ssh_key(self) -> Path:
@@ -76,7 +82,7 @@ def places() -> Places:
 def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Write a file whole or not at all, with ``mode`` from its first byte on."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{get_native_id()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:

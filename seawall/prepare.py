@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from lab.spaces import root_key
 from seawall.environment import Stack
 from seawall.places import CHECKOUT, Places, write_private
 from seawall.problem import USAGE, Problem
@@ -21,10 +22,13 @@ SITE_DAYS, RENEW_DAYS = 365, 30
 
 
 def secrets_and_login(where: Places) -> None:
-    """The passphrase of Pulumi's state, the lab's API token and the administrator's key, where missing."""
+    """The passphrase of Pulumi's state, the lab's token and Spaces key, and the administrator's key, where missing."""
     for path in (where.passphrase, where.token):
         if not path.exists():
             write_private(path, secrets.token_urlsafe(32).encode())
+    for name, value in zip(("access", "secret"), root_key(where.token.read_text().strip()), strict=True):
+        if not (where.spaces_key / name).exists():
+            write_private(where.spaces_key / name, value.encode())
     if not where.ssh_key.exists():
         key = ed25519.Ed25519PrivateKey.generate()
         public = key.public_key().public_bytes(

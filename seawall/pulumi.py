@@ -166,7 +166,9 @@ class Engine:
         return self._change("up", ["--suppress-outputs", *pack], phase)
 
     def destroy(self, phase: Phase) -> Outcome:
-        return self._change("destroy", ["--skip-preview"], phase)
+        """With the preview, which refuses what is protected before anything goes: without it the load balancer, which
+        nothing needs any more, would be gone by the time the first protected droplet is met."""
+        return self._change("destroy", [], phase)
 
     def _change(self, verb: str, options: Iterable[str], phase: Phase) -> Outcome:
         log = self.where.logs / f"pulumi-{verb}.log"

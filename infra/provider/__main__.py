@@ -7,6 +7,8 @@ thread of its own, so that one that takes its time holds up no other.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,8 @@ from host_key import HostKey
 from pulumi.provider.experimental import provider as rpc
 from serving import Log, serve
 from variables import variables
+
+from lab.engine.parent import end_with_parent
 
 VERSION = "0.2.0"
 ENGINE = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
@@ -106,4 +110,6 @@ class Seawall(rpc.Provider):
 
 
 if __name__ == "__main__":
+    # With whatever it is running: an Ansible that nobody waits for would meet the one of the next `up`.
+    end_with_parent(lambda: os.killpg(0, signal.SIGKILL))
     serve(Seawall(), VERSION, ENGINE)

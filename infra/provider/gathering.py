@@ -8,13 +8,16 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+PAUSE_SECONDS = 2.0
+"""The engine hands hardenings over within milliseconds; on a very busy machine half a second was too short."""
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
 class Gathering(Generic[Job, Result]):
     """``work`` gets all jobs that came while it was at work on earlier ones, and whoever still comes within a ``pause``
-    (half a second) of the last, and answers by job; each caller gets its own answer. Where one is an exception, its
+    (``PAUSE_SECONDS``) of the last, and answers by job; each caller gets its own answer. Where one is an exception, its
     caller meets it.
 
     The engine asks for resources side by side; ten droplets hardened by one Ansible run take little longer than one.
@@ -23,7 +26,7 @@ class Gathering(Generic[Job, Result]):
     def __init__(
         self,
         work: Callable[[list[Job]], Mapping[Job, Result | Exception]],
-        pause: Callable[[], None] = lambda: time.sleep(0.5),
+        pause: Callable[[], None] = lambda: time.sleep(PAUSE_SECONDS),
     ) -> None:
         self._work, self.pause = work, pause
         self._turn, self._list = threading.Lock(), threading.Lock()

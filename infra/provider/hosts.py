@@ -170,7 +170,14 @@ def leave(stack: str, inputs: Inputs) -> None:
     where = places()
     if "web" in inputs["network"]["droplets"][name]["serves"]:
         command = hosts.ssh_command(host, where, [f"timeout {LEAVE_SECONDS} sh -c {shlex.quote(QUIET)}"])
-        patience = ["-o", f"ConnectTimeout={connection.CONNECT_SECONDS}", "-o", "BatchMode=yes"]
+        patience = [
+            "-o",
+            f"ConnectTimeout={connection.CONNECT_SECONDS}",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "ServerAliveInterval=5",
+        ]
         subprocess.run([command[0], *patience, *command[1:]], stdin=subprocess.DEVNULL, capture_output=True)
     with suppress(Problem):
         kept = baseline.read(where, stack, name)

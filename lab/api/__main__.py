@@ -10,10 +10,12 @@ import argparse
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
 from .app import create_app
+from .faults import Faults
 from .record_only import RecordOnly
 from .store import Store
 
@@ -28,6 +30,9 @@ def main(argv: list[str] | None = None) -> int:
         "--public-range", default="203.0.113.0/24", help="public IPv4 addresses (%(default)s)"
     )
     parser.add_argument("--droplet-limit", type=int, default=100, help="of the account (%(default)s)")
+    parser.add_argument(
+        "--test-faults", action="store_true", help="let a test make it fail: lab/api/faults.py"
+    )
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
@@ -37,7 +42,9 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"the API cannot start: {error}", file=sys.stderr)
         return 1
-    app = create_app(store, RecordOnly())
+    app: Any = create_app(store, RecordOnly())
+    if options.test_faults:
+        app = Faults(app)
     uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning", access_log=False)
     store.close()
     return 0

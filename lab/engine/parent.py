@@ -10,10 +10,14 @@ import os
 import select
 import sys
 import threading
+from collections.abc import Callable
 
 
-def end_with_parent() -> None:
-    """From now on this process ends, at once, when the one that started it does. Linux only; elsewhere nothing."""
+def end_with_parent(end: Callable[[], None] = lambda: os._exit(1)) -> None:
+    """From now on this process ends, at once, when the one that started it does. Linux only; elsewhere nothing.
+
+    ``end`` is for one that has started others, which would outlive it.
+    """
     if not hasattr(os, "pidfd_open") or not sys.platform.startswith("linux"):
         return
     try:
@@ -25,6 +29,6 @@ def end_with_parent() -> None:
 
     def watch() -> None:
         poll.poll()
-        os._exit(1)
+        end()
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

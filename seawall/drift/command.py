@@ -93,7 +93,10 @@ def watchdog(session: Session, max_age: timedelta, now: datetime | None = None) 
     stopped = _stopped(kept, session.where, stack, max_age, now)
     kept.state(stack, _watch(stopped), bool(stopped), now)
     untold = tell(kept, stack, settings_of(session.stack), now)
-    said = stopped or f"The watch over {stack} goes: last look {kept.runs(stack)[0].ended}."
+    said = (
+        stopped
+        or f"The watch over {stack} goes: last look {next(r.ended for r in kept.runs(stack) if r.ended)}."
+    )
     return (UNABLE if stopped or untold else DECLARED), " ".join([said, *untold])
 
 

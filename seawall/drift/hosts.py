@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,7 @@ from seawall.drift.gather import Facts, gather, version
 from seawall.drift.run import Look
 from seawall.findings import Subject
 from seawall.problem import Problem
+from seawall.session import Session
 
 LAYER = "hosts"
 
@@ -56,6 +58,10 @@ SECTIONS = {
                          "its unit, or declare a flow for it."),
     "rules": Section("firewall {}", ("pci-1.2.8", "pci-1.3.1"), _ROLES + "; a rule put in beside ufw goes with "
                      "`ufw reload`."),
+    "network": Section("network {}", ("pci-1.2.8", "pci-1.4.1"), "On {host}: `ip link|address|route|rule|neigh` takes "
+                       "it away; `networkctl reload` or a reboot sets what the files say."),
+    "strays": Section("process {}", ("pci-2.2.4", "pci-11.5.2"), "On {host}: `ls -l /proc/*/exe` finds it, `ps -o "
+                      "user,lstart,args` says whose it is and since when; end it."),
     "sysctls": Section("sysctl {}", ("pci-2.2.1",), "On {host}: `sysctl --system` loads what the files say."),
     "mounts": Section("mount {}", ("pci-2.2.1",), "On {host}: `umount {key}`, or mount it as before."),
     "certificates": Section("certificate on {}", ("pci-4.2.1.1", "pci-4.2.1"), _ROLES + "."),
@@ -92,31 +98,33 @@ def look(looking: Look) -> Iterable[Difference]:
         json.loads(kept.read_text()) if looking.mode == "quick" and kept.exists() else session.standing()
     )
     ways = baseline.routes(session, outputs, looking.hosts)
-    told, stack = baseline.facts(ways), session.stack.name
-    for name, way in ways.items():
-        answer = told[name]
-        if isinstance(answer, Unreachable):
-            yield _unasked(name, str(answer), f"`seawall ssh {name}`, `seawall doctor`; then look again.")
-            continue
-        try:
-            left = baseline.read(session.where, stack, name)
-        except Problem as problem:
-            yield _unasked(name, str(problem))
-            continue
-        yield from judged(name, left, way, answer)
-        before = baseline.seen_logs(session.where, stack, name)
-        altered = list(logs(name, before, answer["logs"]))
-        yield from altered
-        # A log that was altered stays at what was seen of it before, so that it goes on differing.
-        stuck = {each.what.removeprefix("log ") for each in altered}
-        baseline.write_logs(
-            session.where,
-            stack,
-            name,
-            answer["logs"] | {path: before[path] for path in stuck if path in before},
-        )
+    # Each judged as it answers: what a host tells is a megabyte, what differs a line.
+    with ThreadPoolExecutor(baseline.AT_ONCE) as pool:
+        for found in pool.map(lambda way: _one(session, *way), ways.items()):
+            yield from found
     if looking.mode == "full":
         yield from check.look(looking)
+
+
+def _one(session: Session, name: str, way: Route) -> list[Difference]:
+    """One host asked and judged, and what was seen of its logs kept for the next look."""
+    stack = session.stack.name
+    try:
+        answer = gather(way)
+    except Unreachable as why:
+        return [_unasked(name, str(why), f"`seawall ssh {name}`, `seawall doctor`; then look again.")]
+    try:
+        left = baseline.read(session.where, stack, name)
+    except Problem as problem:
+        return [_unasked(name, str(problem))]
+    before = baseline.seen_logs(session.where, stack, name)
+    altered = list(logs(name, before, answer["logs"]))
+    # A log that was altered stays at what was seen of it before, so that it goes on differing.
+    stuck = {each.what.removeprefix("log ") for each in altered}
+    seen = answer["logs"] | {path: before[path] for path in stuck if path in before}
+    found = [*judged(name, left, way, answer), *altered]
+    baseline.write_logs(session.where, stack, name, seen)
+    return found
 
 
 def quick(host: Route, left: Baseline) -> list[Difference]:
@@ -152,7 +160,7 @@ def compare(name: str, was: Facts, now: Facts) -> list[Difference]:
     for section, about in SECTIONS.items():
         if not isinstance(was.get(section), dict) or not isinstance(now.get(section), dict):
             what = about.called.format("").split()[0]
-            why = f"The host could not tell its section {section}: a command failed there or took over a minute."
+            why = f"The host could not tell its section {section}: a command failed there or took too long."
             found.append(
                 _unasked(name, why, "Look again when it has less to do.").model_copy(
                     update={"what": f"every {what}"}
@@ -219,6 +227,8 @@ def _file(key: str, old: Entry, new: Entry, was: Facts, now: Facts) -> bool:
     done = upgraded(was, now)
     if not done:
         return False
+    if script := re.match(r"/var/lib/dpkg/info/([^/:]+)[^/]*\.[^./]+$", key):
+        return script[1] in {package.partition(":")[0] for package in done}
     owned = any(key in record["files"] for record in done.values())
     return owned or bool(GENERATED.match(key)) or (new is None and key not in was.get("files", {}))
 
@@ -278,6 +288,8 @@ def _said(section: str, entry: Entry) -> str:
     if entry is None:
         return ""
     if section == "programs":
+        if entry.endswith(" directory"):
+            return "mode {}, owner {}, {}".format(*entry.split(" "))
         mode, owner, size, modified, changed = entry.split(" ")
         times = " and ".join(
             f"{verb} {datetime.fromtimestamp(int(at) / 1e6, UTC):%Y-%m-%d %H:%M:%S}Z"
@@ -286,7 +298,9 @@ def _said(section: str, entry: Entry) -> str:
         return f"mode {mode}, owner {owner}, {size} bytes, {times}"
     if section == "files":
         mode, owner, rest = entry.split(" ", 2)
-        return f"mode {mode}, owner {owner}, {'sha256 ' + rest[:16] if re.fullmatch('[0-9a-f]{64}', rest) else rest}"
+        content, comma, more = rest.partition(",")
+        content = "sha256 " + content[:16] if re.fullmatch("[0-9a-f]{64}", content) else content
+        return f"mode {mode}, owner {owner}, {content}{comma}{more}"
     if section == "certificates":
         return f"sha256 {entry[:16]}"
     return entry.strip().replace("\n", "; ")[:600]
@@ -320,7 +334,8 @@ def _who(section: str, key: str, now: Facts) -> str:
 
 
 def logs(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
-    """Logs that no longer begin as they were seen to, shrank, or are gone without having been rotated.
+    """Logs that no longer begin as they were seen to, shrank, are gone without having been rotated, or that others may
+    write to now.
 
     A log that was rotated is found again under another name by its inode or its beginning.
     """
@@ -332,6 +347,13 @@ def logs(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Diff
         beginnings = old.get("beginnings") or {}
         last = beginnings.get(str(old["size"])) or beginnings.get(old["size"])
         moved = known.get(old["inode"])
+        if (
+            new
+            and new["inode"] == old["inode"]
+            and new.get("mode") != (mode := old.get("mode", new.get("mode")))
+        ):
+            found.append(_log(name, path, str(mode), new["mode"]))
+            continue
         if old["size"] == 0 or (last and last in whole):
             continue
         if (new is not None and _continues(old, new)) or (moved is not None and _continues(old, moved)):
@@ -352,19 +374,21 @@ def logs(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Diff
             said = "another beginning"
             if rotated or re.search(r"\.\d+(\.gz)?$", path):
                 continue
-        found.append(
-            Difference(
-                layer=LAYER,
-                subject=Subject(kind="droplet", name=name),
-                what=f"log {path}",
-                expected=f"the {old['size']} bytes seen before, and whatever was added",
-                seen=said,
-                requirements=("pci-10.3.2", "pci-10.3.4"),
-                remedy=f"On {name}: compare {path} with the sender's own log or a backup; find out who wrote to it. "
-                f"`seawall harden --host {name}` after removing its baseline accepts it.",
-            )
-        )
+        found.append(_log(name, path, f"the {old['size']} bytes seen before, and whatever was added", said))
     return found
+
+
+def _log(name: str, path: str, expected: str, seen: str) -> Difference:
+    return Difference(
+        layer=LAYER,
+        subject=Subject(kind="droplet", name=name),
+        what=f"log {path}",
+        expected=expected,
+        seen=seen,
+        requirements=("pci-10.3.2", "pci-10.3.4"),
+        remedy=f"On {name}: compare {path} with the sender's own log or a backup; find out who wrote to it. "
+        f"`seawall harden --host {name}` after removing its baseline accepts it.",
+    )
 
 
 def _continues(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from seawall.evidence.manifest import SIGNATURE, Manifest
 from seawall.evidence.signing import Key, Keyring
 from seawall.evidence.store import FolderStore, Store, link_name, open_store, sequences
 from seawall.places import Places, places
-from seawall.problem import DECLARED, DEVIATES, UNABLE, Problem
+from seawall.problem import DECLARED, DEVIATES, UNABLE, USAGE, Problem
 from seawall.session import Session
 
 
@@ -78,7 +79,7 @@ def make(session: Session, output: Path | None, kept: str, *, verify: bool) -> M
     folder = (output or default_output(session.where)).expanduser().resolve()
     keyring = Keyring.of(session.where)
     keyring.required()
-    target = open_store(kept, session.environment) if kept else None
+    target = opened(session, kept) if kept else None
     name = session.stack.name
     if target:
         with bundle.only_one(folder):
@@ -97,12 +98,40 @@ def make(session: Session, output: Path | None, kept: str, *, verify: bool) -> M
     return Made(path, held, sent, target.where if target else "")
 
 
-def push(where: Places, stack: str, output: Path | None, kept: str) -> int:
-    """Go on with an interrupted upload; how many files went up."""
-    folder = (output or default_output(where)).expanduser().resolve()
+OWN = "stack"
+"""How ``--store`` names the stack's own bucket (``seawall:evidenceStore``)."""
+
+
+def opened(session: Session, kept: str) -> Store:
+    """The store of that name; the stack's own with the key that was made for it, which only its state holds."""
+    if kept != OWN:
+        return open_store(kept, session.environment)
+    held, stack = session.standing().get("evidence_store"), session.stack.name
+    if not held:
+        raise Problem(
+            f"Stack {stack} declares no bucket for evidence, and --store names no other place. Set "
+            "seawall:evidenceStore (Pulumi.prod.example.yaml) and run `seawall up`, or name a store.",
+            code=USAGE,
+        )
+    key = json.loads(
+        session.engine().ask("stack", "output", "evidence_store_key", "--show-secrets", "--json")
+    )
+    environment = {
+        "SPACES_ENDPOINT_URL": f"https://{held['region']}.digitaloceanspaces.com",
+        **session.environment,
+        "SPACES_ACCESS_KEY_ID": key["access"],
+        "SPACES_SECRET_ACCESS_KEY": key["secret"],
+    }
+    return open_store(f"s3://{held['bucket']}/evidence", environment)
+
+
+def push(session: Session, output: Path | None, kept: str) -> tuple[int, str]:
+    """Bring what the store lacks there, also of an upload that was interrupted; how many files went up, and where."""
+    folder = (output or default_output(session.where)).expanduser().resolve()
+    target = opened(session, kept or OWN)
     with bundle.only_one(folder):
-        bundle.adopt(folder, Keyring.of(where), stack)
-        return store.push(folder, open_store(kept, os.environ), stack)
+        bundle.adopt(folder, Keyring.of(session.where), session.stack.name)
+        return store.push(folder, target, session.stack.name), target.where
 
 
 def verify(named: str, key: str, allowed: Path | None, kept: str) -> Verdict:
@@ -172,12 +201,11 @@ class Listed:
 
 
 def listed(
-    where: Places, output: Path | None, kept: str, *, prune: bool, now: datetime | None = None
+    where: Places, output: Path | None, kept: str | Store, *, prune: bool, now: datetime | None = None
 ) -> Listed:
     """Every bundle of the store (the output folder, unless one is named), and whether their chains hold."""
-    target: Store = (
-        open_store(kept, os.environ) if kept else FolderStore((output or default_output(where)).resolve())
-    )
+    target = open_store(kept, os.environ) if kept and isinstance(kept, str) else kept
+    target = target or FolderStore((output or default_output(where)).resolve())
     trust = Trust.of(default=Keyring.of(where).allowed) if store.stacks(target) else None
     now = now or datetime.now(UTC)
     rows: list[Row] = []

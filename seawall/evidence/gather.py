@@ -192,6 +192,7 @@ def secrets(session: Session) -> dict[str, str]:
         "the state's passphrase": where.passphrase,
         "the administrator's private key": where.ssh_key,
         "the site's private key": where.site_certificate / "site.key",
+        "the lab's Spaces key": where.spaces_key / "secret",
     }
     found = {what: path.read_text(errors="replace") for what, path in files.items() if path.is_file()}
     for path in (where.root / "evidence").glob("signing_key*"):
@@ -205,6 +206,9 @@ def secrets(session: Session) -> dict[str, str]:
     ):
         if os.environ.get(name):
             found[f"the value of {name}"] = os.environ[name]
+    if session.standing().get("evidence_store"):
+        key = session.engine().ask("stack", "output", "evidence_store_key", "--show-secrets", "--json")
+        found["the evidence store's key"] = json.loads(key)["secret"]
     configured = json.loads(session.engine().ask("config", "--show-secrets", "--json"))
     found |= {f"the setting {name}": held["value"] for name, held in configured.items() if held.get("secret")}
     return found

@@ -193,9 +193,17 @@ class S3Store:
         self._ask(f"delete {key}", lambda: self.client.delete_object(Bucket=self.bucket, Key=self._key(key)))
 
     def warnings(self) -> list[str]:
-        state = self._ask(
-            "say whether it keeps versions", lambda: self.client.get_bucket_versioning(Bucket=self.bucket)
-        )
+        try:
+            state = self._ask(
+                "say whether it keeps versions",
+                lambda: self.client.get_bucket_versioning(Bucket=self.bucket),
+            )
+        except Problem as problem:
+            if "AccessDenied" not in str(problem):
+                raise
+            return [
+                f"Whether {self.where} keeps versions is unknown: this key may use the bucket, not ask about it."
+            ]
         if state.get("Status") == "Enabled":
             return []
         return [

@@ -62,6 +62,11 @@ class Outside:
     def ports(self, *ports: int) -> dict[int, str]:
         """``open``, ``refused`` (the host answers that nothing is there) or ``silent`` (filtered), by TCP port."""
         self._needs_distance()
+        if self.host.vars.get("seawall_jump") and set(ports) != {self.host.backend.route.port}:
+            not_applicable(
+                "it is seen out of its bastion only, whose sshd and firewall open connections to its ssh port and no "
+                "other: silence there would tell of the bastion. Its own firewall's rules are controls of their own"
+            )
         return {port: answer.result() for port, answer in self.knock(*ports).items()}
 
     def _needs_distance(self) -> None:

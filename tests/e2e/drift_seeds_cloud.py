@@ -24,6 +24,8 @@ class Account:
 
     def __init__(self, url: str, token: str, stack: str) -> None:
         self.url, self.token, self.stack = url, token, stack
+        self.words = {"stack": stack}
+        """What seeds' texts can name: `reserved` is known once that address is."""
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """The answer's body. What is locked or busy is asked again, as a person would."""
@@ -117,6 +119,12 @@ def _made(path: str, body: dict[str, Any], key: str, identity: str = "id", below
         return lambda: account.ask("DELETE", f"{below or path}/{made[identity]}")
 
     return make
+
+
+def _reserved(account: Account) -> Callable[[], Any]:
+    address = account.ask("POST", "/v2/reserved_ips", {"region": "fra1"})["reserved_ip"]["ip"]
+    account.words["reserved"] = address
+    return lambda: account.ask("DELETE", f"/v2/reserved_ips/{address}")
 
 
 def _droplet_action(name: str, there: dict[str, Any], back: dict[str, Any], status: str) -> Callable:
@@ -267,7 +275,7 @@ SEEDS = [
     Seed("tag made by hand", _made("/v2/tags", {"name": "odd"}, "tag", "name"), "strangers", "tag", "odd", "managed by no code", "there"),
     Seed("record added", _record, "strangers", "record", "www.strange.example A", "managed by no code", "192.0.2.9", (("strangers", "domain", "strange.example", "managed by no code"),)),
     Seed("volume made by hand", _made("/v2/volumes", {"name": "disk", "region": "fra1", "size_gigabytes": 1}, "volume"), "strangers", "volume", "disk", "managed by no code", "id"),
-    Seed("address reserved", _made("/v2/reserved_ips", {"region": "fra1"}, "reserved_ip", "ip"), "strangers", "reserved-ip", "192.0.2.10", "managed by no code", "192.0.2.10"),
+    Seed("address reserved", _reserved, "strangers", "reserved-ip", "{reserved}", "managed by no code", "{reserved}"),
 ]  # fmt: skip
 
 OFF = Seed("droplet powered off", _droplet_action("logs-1", {"type": "power_off"}, {"type": "power_on"}, "off"), "cloud", "droplet", "logs-1", "status", "off")  # fmt: skip

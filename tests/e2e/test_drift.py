@@ -17,13 +17,9 @@ import yaml
 from tests.e2e.world import _shell_quoted
 
 HOSTS = ("app-1", "app-2", "logs-1")
-BATCHES = yaml.safe_load(Path(__file__).with_name("drift_seeds.yml").read_text())["batches"]
+SEEDS = yaml.safe_load(Path(__file__).with_name("drift_seeds.yml").read_text())
+BATCHES = SEEDS["batches"]
 CLEAN_RUNS = 50 if os.environ.get("SEAWALL_SOAK") else 10
-
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("SEAWALL_SOAK"),
-    reason="part of `make soak` until it was seen to pass on a quiet machine",
-)
 
 
 def look(world, *options: str) -> tuple[int, list[dict]]:
@@ -37,7 +33,9 @@ def as_root(world, lines: dict[str, list[str]]) -> None:
 
     def one(host: str) -> None:
         # By its path: one of the seeds is another sudo that comes first.
-        typed = world.ssh(host, "/usr/bin/sudo", "sh", "-ec", _shell_quoted("\n".join(lines[host])))
+        typed = world.ssh(
+            host, "/usr/bin/sudo", "sh", "-ec", _shell_quoted("\n".join(lines[host])), timeout=600
+        )
         assert typed.returncode == 0, f"{host}: {typed.stderr}"
 
     with ThreadPoolExecutor() as pool:
@@ -85,6 +83,25 @@ def test_what_was_made_by_hand_is_found(world, up, seeds):
         assert each["remedy"], each
         assert each["first_seen"], each
     code, found = look(world, "--quick", "--layer", "hosts")
+    assert (code, found) == (0, []), f"after all was undone: {said(found)}"
+
+
+def test_controls_that_turned_are_found_and_no_other(world, up):
+    seeds = SEEDS["controls"]
+    try:
+        as_root(world, by_host(seeds, "do"))
+        code, found = look(world, "--layer", "controls")
+    finally:
+        as_root(world, by_host(list(reversed(seeds)), "undo"))
+    assert code == 2
+    told = {(each["subject"]["name"], each["what"]) for each in found}
+    assert told == {(seed["host"], what) for seed in seeds for what in seed["finds"]}, said(found)
+    for each in found:
+        assert (each["layer"], each["status"]) == ("controls", "differs"), each
+        assert each["requirements"], each
+        assert each["remedy"], each
+        assert each["first_seen"], each
+    code, found = look(world, "--layer", "controls")
     assert (code, found) == (0, []), f"after all was undone: {said(found)}"
 
 

@@ -6,10 +6,12 @@ Runs on the lab of the main job (the file's name puts it first), and leaves it a
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 
 import pytest
 
+from lab.api.app import reader_token
 from tests.e2e.drift_seeds_cloud import OFF, SEEDS, Account
 from tests.e2e.world import World
 
@@ -68,9 +70,6 @@ def test_a_clean_account_is_clean_and_looking_changes_nothing(world, account):
 
 
 def test_every_seed_is_found_and_nothing_else(world, account):
-    expected = {
-        (seed.layer, seed.kind, seed.subject.format(stack=account.stack), seed.what) for seed in SEEDS
-    } | {also for seed in SEEDS for also in seed.also}
     with contextlib.ExitStack() as undo:
         for seed in SEEDS:
             undo.callback(seed.make(account))
@@ -80,12 +79,15 @@ def test_every_seed_is_found_and_nothing_else(world, account):
         code, found = look(world, "--full")
         assert whole(account) == before, "looking changed the account"
     settled(account)
+    expected = {
+        (seed.layer, seed.kind, seed.subject.format(**account.words), seed.what) for seed in SEEDS
+    } | {also for seed in SEEDS for also in seed.also}
     assert (quick_code, code) == (2, 2)
     assert named(found) == named(quick) == expected
     for seed in SEEDS:
-        key = (seed.layer, seed.kind, seed.subject.format(stack=account.stack), seed.what)
+        key = (seed.layer, seed.kind, seed.subject.format(**account.words), seed.what)
         (each,) = [each for each in found["differences"] if named({"differences": [each]}) == {key}]
-        assert seed.seen.format(stack=account.stack) in each["seen"], seed.name
+        assert seed.seen.format(**account.words) in each["seen"], seed.name
         assert each["first_seen"], seed.name
         assert each["who"].startswith("unknown"), seed.name
         assert each["requirements"], seed.name
@@ -125,6 +127,22 @@ def test_an_api_that_cannot_be_asked_is_unknown_never_clean(world, account):
     assert code == 1
     assert {each["status"] for each in found["differences"]} == {"unknown"}
     assert {each["layer"] for each in found["differences"]} == {"cloud", "strangers"}
+
+
+def test_a_token_that_only_reads_is_enough_and_cannot_write(world, account):
+    token = world.folder / "token"
+    good = token.read_bytes()
+    reading = reader_token(hashlib.sha256(good.strip()).hexdigest())
+    with pytest.raises(AssertionError, match="403"):
+        Account(account.url, reading, account.stack).ask("POST", "/v2/tags", {"name": "written"})
+    before = whole(account)
+    try:
+        token.write_text(reading)
+        code, found = look(world, "--full")
+    finally:
+        token.write_bytes(good)
+    assert (code, found["differences"]) == (0, [])
+    assert whole(account) == before
 
 
 def test_two_looks_never_overlap(world, account):

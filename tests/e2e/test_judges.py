@@ -1,7 +1,6 @@
-"""Judges that did not grow up with the code, before the standing stack: ssh-audit, sslyze, nmap, Lynis.
+"""Judges that did not grow up with the code, before the standing stack: ssh-audit, sslyze, nmap. See docs/judges.md.
 
-What they are expected to say is written by hand; what Lynis may still suggest stands, with a reason, in docs/judges.md.
-The judges come with `make e2e`; nmap and Lynis visit two droplets as packages, and leave them again.
+What they are expected to say is written by hand. They come with `make e2e`; nmap visits two droplets as a package.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from tests.judges import hosts
 
 DROPLETS = ("app-1", "app-2", "logs-1")
 VISITED = ("app-1", "logs-1")
-"""One droplet of each tier: Lynis judges it, and nmap looks at the others from it."""
+"""One droplet of each tier: nmap looks at the others from it."""
 
 POST_QUANTUM = "does not provide protection against post-quantum attacks"
 
@@ -60,19 +59,19 @@ INSTALLED = "dpkg-query --show --showformat='${Package}\\n'"
 
 @pytest.fixture(scope="module")
 def visits(world, names) -> Iterator[None]:
-    """Lynis and nmap are on the visited droplets, and afterwards nothing of them is."""
+    """nmap is on the visited droplets, and afterwards nothing of it is."""
 
     def come(name: str) -> None:
         as_root(
             world, name,
-            f"{INSTALLED} > /run/before-judges; {APT} install -y --no-install-recommends lynis nmap >/dev/null",
+            f"{INSTALLED} > /run/before-judges; {APT} install -y --no-install-recommends nmap >/dev/null",
         )  # fmt: skip
 
     def go(name: str) -> None:
         as_root(
             world, name,
             f"{APT} purge -y $({INSTALLED} | grep -vxFf /run/before-judges) >/dev/null; "
-            "rm -f /run/before-judges /var/log/lynis*",
+            "rm -f /run/before-judges",
         )  # fmt: skip
 
     with ThreadPoolExecutor() as pool:

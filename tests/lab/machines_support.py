@@ -189,7 +189,7 @@ class Lab:
 
     def _document(self, client: str) -> bytes:
         for droplet in self.world.droplets.values():
-            if droplet.public_ipv4 == client:
+            if client in (droplet.public_ipv4, droplet.private_ipv4):
                 key = self.key.with_suffix(".pub").read_text().strip()
                 return json.dumps(
                     {

@@ -26,6 +26,19 @@ def test_pydo_drives_every_operation(lab):
     assert c.images.get(image["id"])["image"]["slug"] == c.images.get("debian-12-x64")["image"]["slug"]
     assert c.projects.get_default()["project"]["id"] == c.projects.list()["projects"][0]["id"]
 
+    grants = [{"bucket": "kept", "permission": "readwrite"}]
+    spaces = c.spaces_key.create(body={"name": "evidence", "grants": grants})["key"]
+    assert spaces["secret_key"]
+    told = c.spaces_key.get(spaces["access_key"])["key"]
+    assert told == {name: value for name, value in spaces.items() if name != "secret_key"}, "told once"
+    assert c.spaces_key.list()["keys"] == [told]
+    read = [{"bucket": "kept", "permission": "read"}]
+    assert (
+        c.spaces_key.update(spaces["access_key"], body={"name": "e", "grants": read})["key"]["grants"] == read
+    )
+    assert c.spaces_key.patch(spaces["access_key"], body={"name": "e2"})["key"]["grants"] == read
+    c.spaces_key.delete(spaces["access_key"])
+
     key = c.ssh_keys.create(body={"name": "ops", "public_key": ssh_key()})["ssh_key"]
     assert c.ssh_keys.get(key["fingerprint"])["ssh_key"] == c.ssh_keys.get(key["id"])["ssh_key"] == key
     assert c.ssh_keys.update(key["id"], body={"name": "ops-2"})["ssh_key"]["name"] == "ops-2"

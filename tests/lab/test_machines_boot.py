@@ -122,7 +122,7 @@ def test_machine_that_does_not_boot_is_named_with_its_last_words(small_lab: Lab)
     droplet = small_lab.droplet(FAR)
     small_lab.backend.shutdown(droplet, force=True)
     upper = small_lab.machine(FAR)
-    upper.build(droplet, _image(), ())
+    upper.build(droplet, ())
     (upper.root / "usr/lib/systemd/systemd").write_text("#!/bin/sh\necho the disk is damaged\nexit 1\n")
     with pytest.raises(BackendError, match=r"Droplet far-1 did not boot.*the disk is damaged"):
         small_lab.backend.boot(droplet)
@@ -149,9 +149,3 @@ def _hierarchies() -> tuple:
     from lab.machines.groups import hierarchies
 
     return hierarchies()
-
-
-def _image():
-    from lab.machines import image
-
-    return image.root("debian-12-x64")

@@ -51,7 +51,7 @@ def test_life_of_a_lab(name: str, token: Path) -> None:
         cwd=CHECKOUT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     lab = json.loads(said)
-    assert set(lab) == {"instance", "api", "public_range", "outside", "pid", "kind"}
+    assert set(lab) == {"instance", "api", "public_range", "outside", "pid", "kind", "spaces"}
     mine = instance.find(name)
     assert mine
     cloud = httpx.Client(

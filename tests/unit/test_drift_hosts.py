@@ -27,6 +27,8 @@ def facts(**sections):
             "effective",
             "listening",
             "rules",
+            "network",
+            "strays",
             "sysctls",
             "mounts",
             "certificates",
@@ -111,6 +113,27 @@ def test_an_unattended_upgrade_is_no_drift_but_what_it_does_not_explain_is():
     assert [what for what, _, _ in said(was, now)] == ["program /usr/sbin/sshd"]
 
 
+def test_scripts_of_an_upgraded_package_are_its_own_and_no_other():
+    was = facts(packages={"openssh-server": "9.2 ii"})
+    scripts = {
+        f"/var/lib/dpkg/info/{name}": "0755 0:0 1 1 1" for name in ("openssh-server.postinst", "zz.postinst")
+    }
+    now = facts(packages={"openssh-server": "9.3 ii"}, programs=scripts, upgrades={"openssh-server": UPGRADE})
+    assert [what for what, _, _ in said(was, now)] == ["program /var/lib/dpkg/info/zz.postinst"]
+
+
+def test_a_folder_and_a_files_flags_are_told_in_words():
+    was = facts(programs={"/usr/lib": "0755 0:0 directory"}, files={"/etc/x": "0644 0:0 " + "a" * 64})
+    now = facts(
+        programs={"/usr/lib": "0777 0:0 directory"}, files={"/etc/x": "0644 0:0 " + "a" * 64 + ", immutable"}
+    )
+    sha = "sha256 " + "a" * 16
+    assert said(was, now) == [
+        ("file /etc/x", f"mode 0644, owner 0:0, {sha}", f"mode 0644, owner 0:0, {sha}, immutable"),
+        ("program /usr/lib", "mode 0755, owner 0:0, directory", "mode 0777, owner 0:0, directory"),
+    ]
+
+
 def test_an_upgrade_by_hand_says_who():
     was, now = facts(packages={"nginx": "1 ii"}), facts(packages={"nginx": "2 ii"})
     now["upgrades"]["nginx"] = {"version": "2", "by": "ops (1000)", "at": "2026-11-24  10:00:00", "files": []}
@@ -179,6 +202,20 @@ def log(inode, size, **beginnings):
 def test_a_log_grows_and_keeps_its_beginning(now, seen):
     found = logs("logs-1", {"/var/log/a": log(1, 300, _256="aa", _300="bb")}, now)
     assert [each.seen for each in found] == ([seen] if seen else [])
+
+
+def test_a_log_that_others_may_write_to_now():
+    was, now = (
+        {"/var/log/a": {**log(1, 3), "mode": "mode 0640"}},
+        {"/var/log/a": {**log(1, 9), "mode": "mode 0666"}},
+    )
+    assert [(each.expected, each.seen) for each in logs("logs-1", was, now)] == [("mode 0640", "mode 0666")]
+    assert not logs("logs-1", {"/var/log/a": log(1, 3)}, now), "what was seen before modes were told"
+    rotated = {
+        "/var/log/a": {**log(2, 0), "mode": "mode 0600"},
+        "/var/log/a.1": {**log(1, 3), "mode": "mode 0640"},
+    }
+    assert not logs("logs-1", was, rotated)
 
 
 def test_changed_tasks_become_differences_once():

@@ -92,4 +92,6 @@ def test_infra_needs_these() -> None:
         "MonitorAlert",
         "UptimeCheck",
         "UptimeAlert",
+        "SpacesBucket",
+        "SpacesKey",
     }

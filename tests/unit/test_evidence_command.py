@@ -61,7 +61,8 @@ def test_key_verify_and_list(seawall, tmp_path):
         (("key", "rotate"), 1, "key make"),
         (("key", "make", "--use", "nothing.pub"), 64, "no key"),
         (("list", "--store", "ftp://x"), 64, "no store"),
-        (("push",), 64, "--store"),
+        (("push", "--store", "ftp://x"), 64, "no store"),
+        (("push",), 1, "The lab does not run"),
         (("--no-such",), 64, "--no-such"),
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seawall import findings
-from seawall.findings import By, Finding, Severity, Status, Subject, Waiver
+from seawall.findings import By, Finding, Run, Severity, Status, Subject, Waiver
 from seawall.problem import Problem
 
 AT = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)
@@ -254,3 +254,8 @@ def test_a_waiver_that_leaves_something_out_is_refused(tmp_path, good, bad, said
     with pytest.raises(Problem, match=said) as refusal:
         findings.read_waivers(path)
     assert refusal.value.code == 64
+
+
+def test_a_run_on_a_machine_without_git(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Run.begin().by.commit == "unknown"

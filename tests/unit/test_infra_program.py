@@ -63,6 +63,25 @@ class TestTheLab:
             ),
         }
 
+    def test_evidence_store(self, built):
+        (bucket,) = built.of("SpacesBucket").values()
+        assert bucket == {
+            "name": "seawall-lab-evidence",
+            "region": "fra1",
+            "acl": "private",
+            "versioning": {"enabled": True},
+            "lifecycleRules": [
+                {
+                    "id": "evidence",
+                    "enabled": True,
+                    "abortIncompleteMultipartUploadDays": 7,
+                    "noncurrentVersionExpiration": {"days": 396},
+                }
+            ],
+        }
+        (key,) = built.of("SpacesKey").values()
+        assert key["grants"] == [{"bucket": "seawall-lab-evidence", "permission": "readwrite"}]
+
     def test_load_balancer(self, built):
         (balancer,) = built.of("LoadBalancer").values()
         droplets = [1001 + built.position("Droplet", name) for name in ("app-1", "app-2")]

@@ -7,8 +7,11 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
+
+if TYPE_CHECKING:
+    from lab.engine.digitalocean.spaces import Spaces
 
 T = TypeVar("T")
 
@@ -32,11 +35,16 @@ class Refusal(Exception):
 
 
 class Api:
-    """One account's API. ``cancelled`` ends every wait at once (the engine sets it on Ctrl-C)."""
+    """One account's API, and its buckets. ``cancelled`` ends every wait at once (the engine sets it on Ctrl-C)."""
 
     def __init__(
-        self, token: str, endpoint: str = DEFAULT_ENDPOINT, cancelled: threading.Event | None = None
+        self,
+        token: str,
+        endpoint: str = DEFAULT_ENDPOINT,
+        cancelled: threading.Event | None = None,
+        spaces: Spaces | None = None,
     ) -> None:
+        self.spaces = spaces
         self.endpoint = endpoint.rstrip("/")
         self.cancelled = cancelled or threading.Event()
         self._token = token
@@ -78,14 +86,14 @@ class Api:
             except OSError as error:
                 if last or method == "POST":
                     raise Refusal(unreachable(self.endpoint, doing, error)) from None
-                self._pause(_backoff(attempt), doing)
+                self.pause(_backoff(attempt), doing)
                 continue
             if status < 400:
                 return document
             if status == 429 and not last:
-                self._pause(_until_allowed(headers, attempt), doing)
+                self.pause(_until_allowed(headers, attempt), doing)
             elif status >= 500 and not last and method != "POST":
-                self._pause(_backoff(attempt), doing)
+                self.pause(_backoff(attempt), doing)
             else:
                 raise refusal(status, document, doing)
         raise AssertionError("the last attempt returns or raises")
@@ -99,9 +107,20 @@ class Api:
                     f"{doing[:1].upper()}{doing[1:]} took longer than {seconds:.0f} s, so it was given up. It may "
                     "still come about: run `pulumi up` again, which looks at it afresh."
                 )
-            self._pause(min(pause, max(deadline - time.monotonic(), 0.05)), doing)
+            self.pause(min(pause, max(deadline - time.monotonic(), 0.05)), doing)
             pause = min(pause * 1.5, LONGEST_WAIT)
         return found
+
+    def action(self, path: str, seconds: float, doing: str, action: Mapping[str, Any]) -> dict[str, Any]:
+        """Have an action done with what is at ``path``, and wait for its end: what became of it."""
+        where = f"{path}/actions"
+        begun = self.call("POST", where, doing, dict(action))["action"]
+
+        def look() -> dict[str, Any] | None:
+            now = self.call("GET", f"{where}/{begun['id']}", doing)["action"]
+            return None if now["status"] == "in-progress" else now
+
+        return self.wait(look, seconds, doing)
 
     def insist(self, act: Callable[[], T], busy: Callable[[Refusal], bool], seconds: float) -> T:
         """Act until DigitalOcean is no longer too busy for it; the last refusal is raised after ``seconds``."""
@@ -112,10 +131,11 @@ class Api:
             except Refusal as refused:
                 if not busy(refused) or time.monotonic() >= deadline:
                     raise
-                self._pause(pause, str(refused))
+                self.pause(pause, str(refused))
                 pause = min(pause * 1.5, LONGEST_WAIT)
 
-    def _pause(self, seconds: float, doing: str) -> None:
+    def pause(self, seconds: float, doing: str) -> None:
+        """Wait, unless the engine wants an end."""
         if self.cancelled.wait(seconds):
             raise Refusal(f"Interrupted while {doing}; run `pulumi up` again to go on from here.")
 

@@ -67,6 +67,7 @@ CERTIFICATE = Resource(
     noun="certificate",
     path="/v2/certificates",
     envelope="certificate",
+    listed="certificates",
     fields={
         "name": name(replace=True),
         "privateKey": _hashed(secret=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.engine.digitalocean.api import Api, Refusal
 from lab.engine.digitalocean.fields import between, integer, not_empty, one_of, text, told
-from lab.engine.digitalocean.resource import Answer, Properties, Resource, received, sent
+from lab.engine.digitalocean.resource import Answer, Properties, Resource, received, sent, without
 
 POINTING = ("CNAME", "MX", "NS", "SRV", "CAA")
 """Records whose value is a name: a final dot says that it is whole."""
@@ -36,13 +36,11 @@ def _request(api: Api, plan: Properties) -> Properties:
             f"The {plan['type']} record {plan.get('name') or '@'} of {plan['domain']} lacks {' and '.join(missing)}: "
             "give it in the program, then run `pulumi up` again."
         )
-    return sent({key: field for key, field in DNS_RECORD.fields.items() if key != "domain"}, plan)
+    return sent(without(DNS_RECORD.fields, "domain"), plan)
 
 
 def _answer(api: Api, document: Answer) -> Properties:
-    found = received(
-        {key: field for key, field in DNS_RECORD.fields.items() if key not in ("domain", "fqdn")}, document
-    )
+    found = received(without(DNS_RECORD.fields, "domain", "fqdn"), document)
     return {key: value for key, value in found.items() if value is not None}
 
 

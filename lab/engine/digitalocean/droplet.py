@@ -95,16 +95,10 @@ def _adopt(document: Answer) -> Properties:
 
 def _act(api: Api, identity: str, doing: str, **action: Any) -> None:
     """Have an action done and wait for its end."""
-    where = f"/v2/droplets/{segment(identity)}/actions"
-    begun = api.call("POST", where, doing, action)["action"]
-
-    def look() -> dict[str, Any] | None:
-        now = api.call("GET", f"{where}/{begun['id']}", doing)["action"]
-        return None if now["status"] == "in-progress" else now
-
-    if api.wait(look, 60 * MINUTE, doing)["status"] != "completed":
+    ended = api.action(f"/v2/droplets/{segment(identity)}", 60 * MINUTE, doing, action)
+    if ended["status"] != "completed":
         raise Refusal(
-            f"DigitalOcean began {doing} and failed (action {begun['id']}). Look at the droplet's history in the "
+            f"DigitalOcean began {doing} and failed (action {ended['id']}). Look at the droplet's history in the "
             "control panel, then run `pulumi up` again."
         )
 
@@ -195,6 +189,7 @@ DROPLET = Resource(
     noun="droplet",
     path="/v2/droplets",
     envelope="droplet",
+    listed="droplets",
     fields={
         "name": name(),
         "image": text(required=True, replace=True, check=not_empty),

@@ -137,6 +137,7 @@ FIREWALL = Resource(
     noun="firewall",
     path="/v2/firewalls",
     envelope="firewall",
+    listed="firewalls",
     fields={
         "name": name(),
         "dropletIds": unordered(integer()),

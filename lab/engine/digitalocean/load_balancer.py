@@ -25,7 +25,7 @@ from lab.engine.digitalocean.fields import (
     told,
     unordered,
 )
-from lab.engine.digitalocean.resource import Answer, Properties, Resource, received, sent
+from lab.engine.digitalocean.resource import Answer, Properties, Resource, received, sent, without
 from lab.engine.digitalocean.tag import check_tag
 
 SIZES = {"lb-small": 1, "lb-medium": 3, "lb-large": 6}
@@ -87,9 +87,7 @@ def _request(api: Api, plan: Properties) -> Properties:
 def _answer(api: Api, document: Answer) -> Properties:
     nested = ("forwardingRules", "healthcheck", "stickySessions", "firewall", "region", "tlsCipherPolicy")
     unread = ("network", "networkStack", "domains", "glbSettings", "targetLoadBalancerIds")
-    found = received(
-        {key: known for key, known in LOAD_BALANCER.fields.items() if key not in nested + unread}, document
-    )
+    found = received(without(LOAD_BALANCER.fields, *nested, *unread), document)
     if found.get("sizeUnit"):
         found.pop("size", None)
     rules = []
@@ -154,6 +152,7 @@ LOAD_BALANCER = Resource(
     noun="load balancer",
     path="/v2/load_balancers",
     envelope="load_balancer",
+    listed="load_balancers",
     fields={
         "name": name(),
         "region": text(replace=True, stored=str.lower, check=not_empty),

@@ -16,7 +16,7 @@ from lab.engine.digitalocean.fields import (
     told,
     unordered,
 )
-from lab.engine.digitalocean.resource import Answer, Properties, Resource, received, sent
+from lab.engine.digitalocean.resource import Answer, Properties, Resource, received, sent, without
 
 SLACK = {"channel": text(required=True, check=not_empty), "url": text(required=True, check=not_empty)}
 
@@ -34,19 +34,15 @@ def _read(document: Answer) -> Properties:
     return {"emails": document.get("email") or [], "slacks": document.get("slack") or []}
 
 
-def _some(fields: dict[str, Field], without: str) -> dict[str, Field]:
-    return {key: field for key, field in fields.items() if key != without}
-
-
 def _alert_request(api: Api, plan: Properties) -> Properties:
-    body = sent(_some(dict(MONITOR_ALERT.fields), "alerts"), plan)
+    body = sent(without(MONITOR_ALERT.fields, "alerts"), plan)
     defaults = {"entities": [], "tags": [], "enabled": False}
     return {**defaults, **body, "alerts": _told(plan["alerts"])}
 
 
 def _alert_answer(api: Api, document: Answer) -> Properties:
     return {
-        **received(_some(dict(MONITOR_ALERT.fields), "alerts"), document),
+        **received(without(MONITOR_ALERT.fields, "alerts"), document),
         "alerts": _read(document["alerts"]),
     }
 
@@ -114,12 +110,12 @@ UPTIME_CHECK = Resource(
 
 
 def _uptime_request(api: Api, plan: Properties) -> Properties:
-    body = sent(_some(dict(UPTIME_ALERT.fields), "notifications"), plan)
+    body = sent(without(UPTIME_ALERT.fields, "notifications"), plan)
     return {**body, "notifications": _told((plan.get("notifications") or [{}])[0])}
 
 
 def _uptime_answer(api: Api, document: Answer) -> Properties:
-    found = received(_some(dict(UPTIME_ALERT.fields), "notifications"), document)
+    found = received(without(UPTIME_ALERT.fields, "notifications"), document)
     return {**found, "notifications": [_read(document["notifications"])]}
 
 

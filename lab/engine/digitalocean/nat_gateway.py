@@ -18,7 +18,7 @@ from lab.engine.digitalocean.fields import (
     told,
     unordered,
 )
-from lab.engine.digitalocean.resource import MINUTE, Answer, Properties, Resource, received, sent
+from lab.engine.digitalocean.resource import MINUTE, Answer, Properties, Resource, received, sent, without
 
 INGRESS = {
     "vpcUuid": text(required=True, check=not_empty),
@@ -40,7 +40,7 @@ def _ingress(api: Properties) -> Properties:
 
 
 def _request(api: Api, plan: Properties) -> Properties:
-    body = sent({key: field for key, field in NAT_GATEWAY.fields.items() if key != "vpcs"}, plan)
+    body = sent(without(NAT_GATEWAY.fields, "vpcs"), plan)
     body["vpcs"] = [
         {"vpc_uuid": each["vpcUuid"], "default_gateway": bool(each.get("defaultGateway"))}
         for each in plan["vpcs"]
@@ -58,10 +58,9 @@ def _update(api: Api, identity: str, state: Properties, plan: Properties) -> Non
 
 
 def _answer(api: Api, document: Answer) -> Properties:
-    fields = {key: field for key, field in NAT_GATEWAY.fields.items() if key not in ("vpcs", "egresses")}
     gateways: list[dict[str, Any]] = (document.get("egresses") or {}).get("public_gateways") or []
     return {
-        **received(fields, document),
+        **received(without(NAT_GATEWAY.fields, "vpcs", "egresses"), document),
         "vpcs": [received(INGRESS, each) for each in document.get("vpcs") or []],
         "egresses": [{"publicGateways": [{"ipv4": each["ipv4"]} for each in gateways]}],
     }

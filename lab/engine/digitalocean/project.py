@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.engine.digitalocean.api import Api, segment
 from lab.engine.digitalocean.fields import flag, name, not_empty, one_of, text, told, unordered
-from lab.engine.digitalocean.resource import MINUTE, Answer, Properties, Resource, received, sent
+from lab.engine.digitalocean.resource import MINUTE, Answer, Properties, Resource, received, sent, without
 
 PATH = "/v2/projects"
 
@@ -29,18 +29,22 @@ def release(api: Api, identity: str, urns: set[str]) -> None:
 
 
 def _answer(api: Api, document: Answer) -> Properties:
-    fields = {key: field for key, field in PROJECT.fields.items() if key != "resources"}
-    return {**received(fields, document), "resources": _resources(api, document["id"])}
+    found = received(without(PROJECT.fields, "resources"), document)
+    return {**found, "resources": _resources(api, document["id"])}
 
 
 def _update(api: Api, identity: str, state: Properties, plan: Properties) -> None:
-    body = sent({key: field for key, field in PROJECT.fields.items() if key != "resources"}, plan)
+    body = sent(without(PROJECT.fields, "resources"), plan)
     body.setdefault("is_default", False)
     body.setdefault("description", "")
     api.call("PATCH", f"{PATH}/{segment(identity)}", f"updating the project {plan['name']}", body)
     if plan.get("resources") is not None:
-        assign(api, identity, plan["resources"])
-        release(api, identity, set(state.get("resources") or []) - set(plan["resources"]))
+        _move(api, identity, state, plan)
+
+
+def _move(api: Api, identity: str, state: Properties, plan: Properties) -> None:
+    assign(api, identity, plan["resources"])
+    release(api, identity, set(state.get("resources") or []) - set(plan["resources"]))
 
 
 class _Project(Resource):
@@ -95,11 +99,6 @@ class _ProjectResources(Resource):
     def delete(self, api: Api, identity: str, properties: Properties, seconds: float) -> None:
         if self.document(api, identity, f"reading the project {identity}"):
             release(api, identity, set(properties.get("resources") or []))
-
-
-def _move(api: Api, identity: str, state: Properties, plan: Properties) -> None:
-    assign(api, identity, plan["resources"])
-    release(api, identity, set(state["resources"]) - set(plan["resources"]))
 
 
 PROJECT_RESOURCES = _ProjectResources(

@@ -40,6 +40,7 @@ from lab.engine.digitalocean.project import PROJECT, PROJECT_RESOURCES
 from lab.engine.digitalocean.reserved_ip import RESERVED_IP, RESERVED_IP_ASSIGNMENT
 from lab.engine.digitalocean.resource import Properties, Resource
 from lab.engine.digitalocean.schema import schema
+from lab.engine.digitalocean.spaces import BUCKET, KEY, Spaces
 from lab.engine.digitalocean.ssh_key import SSH_KEY
 from lab.engine.digitalocean.tag import TAG
 from lab.engine.digitalocean.vpc import VPC
@@ -64,6 +65,8 @@ RESOURCES = {
         MONITOR_ALERT,
         UPTIME_CHECK,
         UPTIME_ALERT,
+        BUCKET,
+        KEY,
     )
 }
 
@@ -177,7 +180,13 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             )
         if wrong := endpoint_fault(endpoint):
             raise Refusal(wrong)
-        self.api = Api(str(token), str(endpoint), self.cancelled)
+        key = given.get("spacesAccessId") or env.get("SPACES_ACCESS_KEY_ID")
+        secret = given.get("spacesSecretKey") or env.get("SPACES_SECRET_ACCESS_KEY")
+        where = given.get("spacesEndpoint") or env.get("SPACES_ENDPOINT_URL") or Spaces.endpoint
+        if wrong := endpoint_fault(where, "SPACES_ENDPOINT_URL or digitalocean:spacesEndpoint"):
+            raise Refusal(wrong)
+        spaces = Spaces(str(key), str(secret), str(where)) if key and secret else None
+        self.api = Api(str(token), str(endpoint), self.cancelled, spaces)
         return provider_pb2.ConfigureResponse(supportsPreview=True, supports_autonaming_configuration=True)
 
     # Decisions
@@ -309,20 +318,22 @@ def known(urn: str) -> Resource:
     return RESOURCES[token]
 
 
-def endpoint_fault(endpoint: Any) -> str | None:
+def endpoint_fault(
+    endpoint: Any, named: str = "DIGITALOCEAN_API_URL or digitalocean:apiEndpoint"
+) -> str | None:
     """What is wrong with an API address: the token goes there, so it has to be encrypted, or stay on this machine."""
     if endpoint is None or endpoint is wire.UNKNOWN:
         return None
     try:
         parts = urlsplit(str(endpoint))
-        local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+        local = parts.hostname in ("127.0.0.1", "127.0.0.2", "localhost", "::1")
     except ValueError:
         parts, local = urlsplit(""), False
     if parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and local)):
         return None
     return (
         f"The API address {endpoint!r} is neither https nor http on this machine, and the token would go there. "
-        "Correct DIGITALOCEAN_API_URL or digitalocean:apiEndpoint."
+        f"Correct {named}."
     )
 
 

@@ -13,14 +13,7 @@ PATH = "/v2/reserved_ips"
 
 def act(api: Api, address: str, doing: str, **action: Any) -> None:
     """Have an action done with an address, and wait for its end."""
-    where = f"{PATH}/{segment(address)}/actions"
-    begun = api.call("POST", where, doing, action)["action"]
-
-    def look() -> dict[str, Any] | None:
-        now = api.call("GET", f"{where}/{begun['id']}", doing)["action"]
-        return None if now["status"] == "in-progress" else now
-
-    if api.wait(look, 5 * MINUTE, doing)["status"] != "completed":
+    if api.action(f"{PATH}/{segment(address)}", 5 * MINUTE, doing, action)["status"] != "completed":
         raise Refusal(f"DigitalOcean began {doing} and failed. Run `pulumi up` again.")
 
 

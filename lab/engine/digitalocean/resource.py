@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from lab.engine.digitalocean.api import Api, Refusal, segment
@@ -14,6 +16,8 @@ Properties = dict[str, Any]
 Answer = Mapping[str, Any]
 
 MINUTE = 60.0
+LOOKS = 3
+CLOCKS_APART = 2 * MINUTE
 
 
 def never(_: Refusal) -> bool:
@@ -34,6 +38,8 @@ class Resource:
     before_delete, gone: what to do first, and whether to wait until it is no longer there.
     derived: properties that follow from the others. adopt: properties only an import reads.
     deadlines: seconds for create, update, delete; the official ones if absent.
+    listed, same: the key of the list in which one whose creation was not answered is looked for, and the properties
+    by which it is known again; without ``listed`` it is not looked for.
     schema_version, official_timeouts (seconds): what the official provider notes in the state beside the properties.
     """
 
@@ -54,6 +60,8 @@ class Resource:
     derived: Callable[[Properties], Properties] = lambda _: {}
     adopt: Callable[[Answer], Properties] = lambda _: {}
     deadlines: Mapping[str, float] = field(default_factory=dict)
+    same: tuple[str, ...] = ("name",)
+    listed: str = ""
     schema_version: int = 0
     official_timeouts: Mapping[str, float] = field(default_factory=dict)
 
@@ -68,9 +76,45 @@ class Resource:
 
     def create(self, api: Api, plan: Properties) -> tuple[str, Properties]:
         """Have it made. Returns its id and what is known of it at once; ``settle`` waits for the rest."""
-        where, doing = self.collection(plan), f"creating {self.called(plan)}"
-        document = api.call("POST", where, doing, self._body(api, plan))[self.envelope]
+        where, doing, began = self.collection(plan), f"creating {self.called(plan)}", time.time()
+        try:
+            document = api.call("POST", where, doing, self._body(api, plan))[self.envelope]
+        except Refusal as refused:
+            # No answer, or a broken one: it may be there all the same, and a second POST would make a second one.
+            if 0 < refused.status < 500 or (found := self.lost(api, plan, began, doing)) is None:
+                raise
+            document = found
         return str(document[self.key]), kept(self.fields, plan)
+
+    def lost(self, api: Api, plan: Properties, began: float, doing: str) -> Answer | None:
+        """What a request made whose answer never came: of this name and these tags, made since ``began`` (by the clock
+        here, two minutes' difference granted) where the API tells when. Looked for a few times: it may come late."""
+        if not self.listed:
+            return None
+        since = datetime.fromtimestamp(began - CLOCKS_APART, UTC)
+
+        def is_it(item: Answer) -> bool:
+            same = all(str(item.get(snake(key))) == str(plan.get(key)) for key in self.same)
+            made = item.get("created_at")
+            return (
+                same
+                and set(plan.get("tags") or ()) <= set(item.get("tags") or ())
+                and (not made or datetime.fromisoformat(made.replace("Z", "+00:00")) >= since)
+            )
+
+        for number in range(LOOKS):
+            if number:
+                api.pause(1.0, doing)
+            candidates = [each for each in api.pages(self.path, self.listed, doing) if is_it(each)]
+            if len(candidates) == 1:
+                return candidates[0]
+            if candidates:
+                raise Refusal(
+                    f"The answer to {doing} was lost, and {len(candidates)} that fit are there now (ids "
+                    f"{', '.join(str(each[self.key]) for each in candidates)}). Delete those that are not wanted, then "
+                    "run `pulumi up` again."
+                )
+        return None
 
     def settle(self, api: Api, identity: str, properties: Properties, seconds: float) -> Properties:
         """Wait until the cloud is done with it, and return its properties then."""
@@ -166,6 +210,11 @@ class Resource:
 
     def _told(self, api: Api, document: Answer) -> Properties:
         return self.answer(api, document) if self.answer else received(self.fields, document)
+
+
+def without(fields: Fields, *names: str) -> Fields:
+    """The table but for what a resource sends or reads in a way of its own."""
+    return {key: known for key, known in fields.items() if key not in names}
 
 
 def sent(fields: Fields, plan: Mapping[str, Any]) -> Properties:

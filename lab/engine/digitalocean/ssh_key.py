@@ -17,11 +17,13 @@ SSH_KEY = Resource(
     noun="SSH key",
     path="/v2/account/keys",
     envelope="ssh_key",
+    listed="ssh_keys",
     fields={
         "name": name(),
         "publicKey": text(required=True, replace=True, same=str.strip, check=not_empty),
         "fingerprint": told(),
     },
     update=_update,
+    same=("publicKey",),
     official_timeouts={"create": 2 * MINUTE},
 )

@@ -30,6 +30,7 @@ TAG = Resource(
     noun="tag",
     path="/v2/tags",
     envelope="tag",
+    listed="tags",
     fields={
         "name": Field(named=True, replace=True, check=check_tag),
         "totalResourceCount": told("integer"),

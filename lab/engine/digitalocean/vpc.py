@@ -52,6 +52,7 @@ VPC = Resource(
     noun="VPC",
     path="/v2/vpcs",
     envelope="vpc",
+    listed="vpcs",
     fields={
         "name": name(),
         "region": text(required=True, replace=True, check=not_empty),
