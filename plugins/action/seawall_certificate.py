@@ -29,6 +29,8 @@ class ActionModule(ActionBase):
         if has.get("failed"):
             return has
         directory = Path(known_hosts.seawall_dir()) / "ca"
+        by_key, revoked = options.get("fingerprint"), options.get("revoked") or []
+        shown = authority.fingerprint(authority.public(has["public_key"])) if has["public_key"] else ""
         if self._task.check_mode and not (directory / "ca.pem").exists():
             return {"changed": True, "why": ["the kit has no certificate authority yet"]}
         # The hosts of a play are worked on by as many processes; the first makes the authority.
@@ -38,23 +40,38 @@ class ActionModule(ActionBase):
             has["certificate"],
             has["public_key"],
             ours[0],
-            names,
+            [*names, shown] if by_key else names,
             addresses,
             int(options.get("renew_days") or 30),
             datetime.now(UTC),
         )
         if not why and has["authority"] != authority.pem(ours[0]):
             why = "the authority's certificate is not there"
+        if shown in revoked:
+            why = "the key is revoked"
+        if not why and by_key and not self._task.check_mode:
+            self._keep(directory, names[0], shown)
         if not why or self._task.check_mode:
             return {"changed": bool(why), "why": [why] if why else []}
-        asked = self._module(task_vars, stage="request")
+        asked = self._module(task_vars, stage="request", anew=shown in revoked)
         if asked.get("failed"):
             return asked
+        signed = authority.fingerprint(authority.requested(asked["request"]))
         texts = {
             "authority": authority.pem(ours[0]),
-            "certificate": authority.sign(asked["request"], ours, names, addresses),
+            "certificate": authority.sign(
+                asked["request"], ours, [*names, signed] if by_key else names, addresses
+            ),
         }
-        return {**self._module(task_vars, stage="install", pem=texts), "why": [why]}
+        installed = self._module(task_vars, stage="install", pem=texts)
+        if by_key and not installed.get("failed"):
+            self._keep(directory, names[0], signed)
+        return {**installed, "why": [why]}
+
+    @staticmethod
+    def _keep(directory, name, fingerprint):
+        record = str(directory / authority.RECORD)
+        known_hosts.update(record, lambda text: authority.kept(text, name, fingerprint))
 
     def _module(self, task_vars, **stage):
         role = self._task._role.get_name() if self._task._role else ""

@@ -6,7 +6,9 @@ certificate gets is the declaration's to say, never the request's.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,10 +16,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 AUTHORITY_DAYS = 3650
 CERTIFICATE_DAYS = 365
+RECORD = "fingerprints.json"  # beside the authority's key: a name's fingerprint
 # A host's clock may be a little behind the controller's.
 BACKDATED = timedelta(hours=1)
 
@@ -121,6 +125,47 @@ def sign(
         .sign(key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def fingerprint(public_key: PublicKeyTypes) -> str:
+    """A key's SHA-256 (over SubjectPublicKeyInfo, as in RFC 7469) as a DNS name, which the key's certificates bear.
+
+    rsyslog permits names. Its own fingerprints are SHA-1, of certificates, and by its documentation put an end to
+    looking at who signed and until when. This way all three count, and a renewal, which keeps the key, changes nothing.
+    """
+    spki = serialization.PublicFormat.SubjectPublicKeyInfo
+    digest = hashlib.sha256(public_key.public_bytes(serialization.Encoding.DER, spki)).hexdigest()
+    return f"{digest[:32]}.{digest[32:]}.sha256"  # a label has at most 63 characters
+
+
+def requested(request: str) -> PublicKeyTypes:
+    """The key that a request is for."""
+    return x509.load_pem_x509_csr(request.encode()).public_key()
+
+
+def public(text: str) -> PublicKeyTypes:
+    """A public key of its PEM text."""
+    return serialization.load_pem_public_key(text.encode())
+
+
+def held(text: str) -> dict[str, str]:
+    """Which fingerprint each name's certificate bears, of the record's text."""
+    return json.loads(text or "{}")
+
+
+def kept(text: str, name: str, fingerprint: str) -> str:
+    """The record's text, in which ``name``'s certificate bears ``fingerprint``."""
+    return json.dumps({**held(text), name: fingerprint}, indent=1, sort_keys=True) + "\n"
+
+
+def permitted(names: list[str], fingerprints: dict[str, str], revoked: list[str]) -> list[str]:
+    """What to permit of hosts called ``names``: each one's fingerprint. Pure.
+
+    A host that has no certificate yet is permitted by name, which only the authority gives. ``revoked`` are
+    fingerprints, or names of hosts that may not send at all.
+    """
+    wanted = [fingerprints.get(name, name) for name in names if name not in revoked]
+    return [each for each in wanted if each not in revoked]
 
 
 def pem(certificate: x509.Certificate) -> str:

@@ -22,6 +22,9 @@ options:
   authority: {type: path, required: true, description: Where the authority's certificate is put}
   names: {type: list, elements: str, required: true, description: DNS names; the first is the subject}
   addresses: {type: list, elements: str, default: [], description: IP addresses the certificate also names}
+  fingerprint: {type: bool, default: false, description: "The certificate also bears its key's SHA-256, as a name"}
+  revoked: {type: list, elements: str, default: [], description: Fingerprints; a key among them is replaced}
+  anew: {type: bool, default: false, description: "Make a new key in `request`; the action plugin says it"}
   renew_days: {type: int, default: 30, description: Renewed when fewer days are left}
   stage: {type: str, choices: [look, request, install], default: look}
   pem: {type: dict, default: {}, description: "certificate, authority: what `install` writes"}
@@ -36,6 +39,9 @@ def main():
             "authority": {"type": "path", "required": True},
             "names": {"type": "list", "elements": "str", "required": True},
             "addresses": {"type": "list", "elements": "str", "default": []},
+            "fingerprint": {"type": "bool", "default": False},
+            "revoked": {"type": "list", "elements": "str", "default": []},
+            "anew": {"type": "bool", "default": False},
             "renew_days": {"type": "int", "default": 30},
             "stage": {"type": "str", "choices": ["look", "request", "install"], "default": "look"},
             "pem": {"type": "dict", "default": {}},
@@ -51,7 +57,7 @@ def main():
         if options["stage"] == "request":
             paths = (options["key"], options["certificate"], options["authority"])
             host.remember(options["role"], [host.File(path, None) for path in paths])
-            made = request(options["key"], options["names"][0], options["algorithm"])
+            made = request(options["key"], options["names"][0], options["algorithm"], options["anew"])
             module.exit_json(changed=True, request=made)
         # Only what differs: an authority written anew makes every daemon that reads it look out of date.
         host.install(
@@ -77,9 +83,9 @@ ALGORITHMS = {
 }
 
 
-def request(key, subject, algorithm):
-    """A signing request, over a key made now if there is none that can be used."""
-    if host.run(["openssl", "pkey", "-in", key, "-noout"]).returncode:
+def request(key, subject, algorithm, anew=False):
+    """A signing request, over a key made now if there is none that can be used, or none that may be."""
+    if anew or host.run(["openssl", "pkey", "-in", key, "-noout"]).returncode:
         os.makedirs(os.path.dirname(key), mode=0o755, exist_ok=True)
         # mkstemp makes it 0600 from the start, and a cut-off run leaves no half key under the real name.
         fd, temporary = tempfile.mkstemp(dir=os.path.dirname(key), prefix=".seawall-")

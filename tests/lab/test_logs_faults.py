@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -30,6 +31,7 @@ PATIENCE = 240 + LINES / 500  # seconds for all lines to arrive once nothing is 
 CERTIFICATE = "/etc/seawall/tls/rsyslog.pem"
 CUT = "OUTPUT -p tcp --dport 6514 -j DROP"
 FILL = "/fill"
+RELAY = "/usr/local/lib/seawall/journal-relay"
 
 pytestmark = pytest.mark.timeout(3600 if os.environ.get("SEAWALL_SOAK") else 900)
 
@@ -278,6 +280,35 @@ def test_classic_syslog_is_taken_from_declared_ranges_only_and_filed_apart(pair:
         ended = pair.harden()
     assert not ended.failed, ended.said
     assert pair.logs.ssh(heard).strip() == "0"
+
+
+def opened(pair: Pair, tls: str) -> bool:
+    """Whether the collector takes lines on a connection that is opened with the key and certificate of a folder."""
+    code = (
+        "import importlib.machinery as m, sys; sys.dont_write_bytecode = True; "
+        "r = m.SourceFileLoader('relay', sys.argv[1]).load_module(); r.Relp(sys.argv[2], 6514, *sys.argv[3:])"
+    )
+    known = pair.app.variables
+    words = [RELAY, known["rsyslog_collector_address"], known["rsyslog_collector_name"], tls]
+    return pair.app.try_ssh(f"sudo python3 -W ignore -c {shlex.join([code, *words])}").returncode == 0
+
+
+def test_a_revoked_key_is_refused_while_its_hosts_name_still_stands(pair: Pair) -> None:
+    """The run that revokes a key gives its host another; whoever has the old one has nothing."""
+    names = f"sudo openssl x509 -noout -ext subjectAltName -in {CERTIFICATE}"
+    before, leaked = pair.app.ssh(names), "/root/leaked"
+    (fingerprint,) = re.findall(r"[0-9a-f]{32}\.[0-9a-f]{32}\.sha256", before)
+    pair.app.ssh(f"sudo cp -a {Path(CERTIFICATE).parent} {leaked}")
+    assert opened(pair, leaked)
+    ended = pair.harden(rsyslog_collector_revoked=[fingerprint])
+    assert not ended.failed, ended.said
+    assert not opened(pair, leaked)
+    after = pair.app.ssh(names)
+    assert fingerprint not in after
+    assert pair.app.variables["seawall_host_key_alias"] in after
+    pair.app.ssh(f"logger -t rekeyed {pair.run}; sudo rm -r {leaked}")
+    filed = f"sudo grep -c {pair.run} /var/log/remote/app-1/rekeyed.log"
+    eventually(lambda: pair.logs.try_ssh(filed).stdout.strip() == "1", 60, "with its new key it is heard")
 
 
 @soak_only

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
+import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -88,3 +90,49 @@ def test_names_come_from_the_declaration_never_from_the_request(ours, key):
 def test_an_authority_cannot_be_made_with_its_certificates(ours):
     constraints = ours[0].extensions.get_extension_for_class(x509.BasicConstraints).value
     assert (constraints.ca, constraints.path_length) == (True, 0)
+
+
+# --- Fingerprints -------------------------------------------------------------------------------------------
+
+
+def test_a_fingerprint_is_what_openssl_says_of_the_key(key):
+    der = ["openssl", "pkey", "-pubin", "-outform", "DER"]
+    said = subprocess.run(der, input=public(key).encode(), capture_output=True, check=True).stdout
+    sha = hashlib.sha256(said).hexdigest()
+    assert authority.fingerprint(authority.public(public(key))) == f"{sha[:32]}.{sha[32:]}.sha256"
+    assert authority.fingerprint(authority.requested(request(key))) == f"{sha[:32]}.{sha[32:]}.sha256"
+
+
+def test_renewal_keeps_the_fingerprint_and_another_key_has_another(ours, key):
+    names = [authority.fingerprint(authority.requested(request(each))) for each in (key, key)]
+    other = authority.fingerprint(authority.requested(request(ec.generate_private_key(ec.SECP256R1()))))
+    assert names[0] == names[1] != other
+    certificate = authority.sign(request(key), ours, ["app-1.4711", names[0]], [])
+    assert why(ours, key, certificate, ["app-1.4711", names[0]], []) == ""
+    assert why(ours, key, certificate, ["app-1.4711", other], [])
+
+
+def test_the_record_has_one_fingerprint_a_name():
+    text = authority.kept(authority.kept("", "app-1.1", "a.sha256"), "app-2.2", "b.sha256")
+    assert authority.held(authority.kept(text, "app-1.1", "c.sha256")) == {
+        "app-1.1": "c.sha256",
+        "app-2.2": "b.sha256",
+    }
+
+
+KEYS = {"app-1.1": "a.sha256", "app-2.2": "b.sha256", "gone.9": "z.sha256"}
+
+
+@pytest.mark.parametrize(
+    ("names", "revoked", "permitted"),
+    [
+        (["app-1.1", "app-2.2"], [], ["a.sha256", "b.sha256"]),
+        (["app-1.1", "new.3"], [], ["a.sha256", "new.3"]),  # no certificate yet
+        (["app-1.1", "app-2.2"], ["a.sha256"], ["b.sha256"]),  # a key, its name still declared
+        (["app-1.1", "app-2.2"], ["app-2.2"], ["a.sha256"]),  # a whole host
+        (["new.3"], ["new.3"], []),
+        ([], [], []),
+    ],
+)
+def test_permitted_are_fingerprints_of_declared_hosts_that_are_not_revoked(names, revoked, permitted):
+    assert authority.permitted(names, KEYS, revoked) == permitted

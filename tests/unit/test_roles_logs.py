@@ -452,6 +452,99 @@ def test_an_entry_cut_short_by_a_full_disk_does_not_break_the_chain(kept, kept_o
     assert kept.entries()[-1]["n"] == 5
 
 
+# --- Once a day all is read, in between only what was touched -------------------------------------------------
+
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
+"""After every change that a test makes to a file: the kernel dates those."""
+
+
+@pytest.fixture
+def read(kept, monkeypatch):
+    """What of the archive is read, by name."""
+    seen, digest = [], kept.digest
+    monkeypatch.setattr(kept, "digest", lambda name: (seen.append(name), digest(name))[1])
+    return seen
+
+
+def test_what_was_verified_and_not_touched_since_is_not_read_again(kept, read):
+    assert kept.verify({}, LATER) == []
+    assert len(read) == 4
+    read.clear()
+    assert kept.check(LATER + timedelta(days=2)) == []
+    assert read == []
+
+
+def test_what_was_never_verified_is_read(kept, read):
+    assert kept.check(NOW) == []
+    assert len(read) == 4
+
+
+def test_what_was_touched_since_is_read_and_told(kept, read):
+    kept.verify({}, datetime.now(UTC) - timedelta(minutes=1))
+    read.clear()
+    (folder(kept) / "sshd.log-20261124").write_text("sshd on day 9\n")
+    (said,) = kept.check(datetime.now(UTC))
+    assert said.startswith("app-1/sshd.log-20261124 is not what it was")
+    assert "app-1/sshd.log-20261124" in read
+
+
+def test_another_size_is_told_whatever_the_clock_says(kept):
+    kept.verify({}, LATER)
+    (folder(kept) / "sshd.log-20261124").write_text("longer than it was\n")
+    assert len(kept.check(LATER)) == 1
+
+
+def test_what_a_clock_put_back_hides_is_told_by_the_next_verification(kept):
+    kept.verify({}, LATER)
+    (folder(kept) / "sshd.log-20261124").write_text("sshd on day 9\n")
+    assert kept.check(LATER) == []
+    assert len(kept.verify({}, LATER)) == 1
+    assert len(kept.check(LATER)) == 1  # and stays told
+
+
+@pytest.mark.parametrize("gone", ["missing", "beside"])
+def test_files_gone_or_come_are_told_without_reading(kept, read, gone):
+    kept.verify({}, LATER)
+    read.clear()
+    if gone == "missing":
+        (folder(kept) / "sshd.log-20261124").unlink()
+    else:
+        (folder(kept) / "sshd.log-20261123").write_text("never happened\n")
+    assert len(kept.check(LATER)) == 1
+    assert read in ([], ["app-1/sshd.log-20261124"])
+
+
+def test_a_chain_shorter_than_what_was_verified_is_told(kept):
+    kept.verify({}, LATER)
+    text = Path(kept.chain).read_text().splitlines(keepends=True)
+    with open(kept.chain, "w") as out:
+        out.writelines(text[:-1])
+    assert "the chain is not the one that was signed when it had 4 entries" in kept.check(LATER)
+
+
+@pytest.mark.parametrize("days", [-1, 3])
+def test_a_verification_too_long_ago_or_yet_to_come_counts_as_none(kept, days):
+    kept.verify({}, LATER)
+    (said,) = kept.check(LATER + timedelta(days=days))
+    assert said.startswith("the whole archive was not verified within 2 days")
+
+
+def test_an_archive_never_verified_is_told_after_two_days(kept):
+    assert kept.check(NOW + timedelta(days=1)) == []
+    assert len(kept.check(NOW + timedelta(days=3))) == 1
+
+
+def test_before_the_first_midnight_there_is_nothing_to_verify(tmp_path):
+    held = archive.Archive(str(tmp_path / "remote"), str(tmp_path / "chain.jsonl"), 400, 90)
+    assert held.check(NOW) == []
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"at": 1, "n": 1, "hash": "", "wrong": []}'])
+def test_a_record_nobody_wrote_is_told(kept, text):
+    Path(kept.verified).write_text(text)
+    assert kept.check(NOW) == [f"{kept.verified} is not what a verification writes"]
+
+
 # --- Anchors ------------------------------------------------------------------------------------------------
 
 
