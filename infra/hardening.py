@@ -25,7 +25,13 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 ROLE_PARTS = ("defaults", "tasks", "templates", "files", "vars", "handlers")
 SHARED = {
     "playbook": ["playbooks/harden.yml"],
-    "plugins": ["plugins/modules", "plugins/module_utils", "plugins/action"],
+    "plugins": [
+        "plugins/modules",
+        "plugins/module_utils",
+        "plugins/action",
+        "plugins/controller",
+        "plugins/lookup",
+    ],
 }
 """What every role is run by, under the names that a preview shows beside the roles'."""
 
