@@ -204,6 +204,37 @@ def test_a_log_grows_and_keeps_its_beginning(now, seen):
     assert [each.seen for each in found] == ([seen] if seen else [])
 
 
+TODAY, CLOSED = "/var/log/remote/app-1/sshd.log", "/var/log/remote/app-1/sshd.log-20261124"
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "seen"),
+    [
+        ({TODAY: log(1, 300, _256="aa", _300="bb")}, {CLOSED: log(1, 350, _350=f"{CLOSED} 7")}, None),
+        (
+            {TODAY: log(1, 300, _256="aa", _300="bb")},
+            {CLOSED: log(1, 300, _300=f"{CLOSED} 7"), TODAY: log(2, 400, _256="cc", _400="dd")},
+            None,
+        ),
+        ({CLOSED: log(1, 300, _300=f"{CLOSED} 7")}, {CLOSED: log(1, 300, _300=f"{CLOSED} 7")}, None),
+        (
+            {CLOSED: log(1, 300, _300=f"{CLOSED} 7")},
+            {CLOSED: log(1, 300, _300=f"{CLOSED} 8")},
+            "another beginning",
+        ),
+        (
+            {CLOSED: log(1, 300, _300=f"{CLOSED} 7")},
+            {f"{CLOSED}.gz": log(4, 90, _90=f"{CLOSED}.gz 9")},
+            None,
+        ),
+    ],
+    ids=["closed", "closed and begun again", "untouched", "touched", "compressed"],
+)
+def test_a_closed_file_of_the_archive_does_not_change(was, now, seen):
+    """Of those the time of the last change is told in place of what they hold."""
+    assert [each.seen for each in logs("logs-1", was, now)] == ([seen] if seen else [])
+
+
 def test_a_log_that_others_may_write_to_now():
     was, now = (
         {"/var/log/a": {**log(1, 3), "mode": "mode 0640"}},
