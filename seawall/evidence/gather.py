@@ -51,7 +51,7 @@ def gather(
         waivers=tuple(findings.own_waivers()),
         hosts=facts,
         certificates=_certificates(session, notes),
-        **_drift(session, look=verify),
+        **_drift(session, tuple(found) if verify else None),
         attestations=attestations.own(),
         profile=profile.own(),
         changes=tuple(sorted([*_git(since), *_pulumi(session, since)], key=lambda change: change.at)),
@@ -95,14 +95,14 @@ def _hosts(session: Session, phase: Phase) -> dict[str, hosts.HostFacts]:
     return hosts.gather(held.get("_meta", {}).get("hostvars", {}), phase.now)
 
 
-def _drift(session: Session, look: bool) -> dict[str, Any]:
-    """A fresh look for differences where asked for, and the history of all of them."""
+def _drift(session: Session, verified: tuple[Finding, ...] | None) -> dict[str, Any]:
+    """A fresh look for differences where there was a fresh verification, and the history of all of them."""
     from seawall.drift import command
 
     report = None
-    if look:
+    if verified is not None:
         with session.progress.phase("drift") as phase:
-            report = command.look(session, "full").report
+            report = command.look(session, "full", verified=verified).report
             phase.done(f"{len(report.differences)} differences")
     _, kept = command.history(session)
     return {
