@@ -16,7 +16,7 @@ from seawall.drift.history import document as history_document
 from seawall.drift.run import Mode, Report
 from seawall.drift.shared import settings_of
 from seawall.drift.tell import tell
-from seawall.findings import Run, Subject
+from seawall.findings import Finding, Run, Subject
 from seawall.places import Places, only_one
 from seawall.problem import DECLARED, UNABLE
 from seawall.session import Session
@@ -44,19 +44,21 @@ def look(
     *,
     fixing: bool = False,
     telling: bool = False,
+    verified: tuple[Finding, ...] | None = None,
     junit: Path | None = None,
     prometheus: Path | None = None,
 ) -> Outcome:
     """One look, kept in the history and written where asked. Looks never overlap, nor anything that changes hosts.
 
-    ``fixing`` puts right what the differences offer, and looks again: the report is of what is left.
+    ``fixing`` puts right what the differences offer, and looks again: the report is of what is left. ``verified`` are
+    the findings of every control, where they have just been asked: the controls' layer goes by them.
     """
     hosts = tuple(hosts)
     history, settings = History.of(session.where), settings_of(session.stack)
     with only_one(session.where, "drift"):
         begun = Run.begin()
         history.begin(begun.id, session.stack.name, mode)
-        looking = run.Look(session, mode, tuple(hosts))
+        looking = run.Look(session, mode, hosts, verified)
         report = run.look(session, mode, layers, hosts, begun, looking)
         fixed: list[str] = []
         if fixing and any(each.fix for each in report.differences):

@@ -20,7 +20,7 @@ def look(looking: Look) -> list[Difference]:
     session.standing()
     return turned(
         baseline.reference(session.where, session.stack.name) or (),
-        check_controls(session, list(looking.hosts)).findings,
+        looking.verified or check_controls(session, list(looking.hosts)).findings,
     )
 
 

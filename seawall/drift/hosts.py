@@ -86,7 +86,7 @@ GENERATED = re.compile(
     r"^/etc/(ld\.so\.cache|ssl/certs/.*|alternatives/.*|rc[0-6S]\.d/.*)$|^/boot/|^/usr/lib/(locale|modules)/|"
     r"^/usr/share/(mime|glib-2\.0|info)/|^/var/www/html/index\.nginx-debian\.html$|^/(vmlinuz|initrd\.img)(\.old)?$"
 )
-"""Made by packages' own triggers, so that dpkg has no digest of them: theirs whenever an upgrade was recorded."""
+"""Made by packages' own triggers, so that dpkg has no digest of them: theirs where they changed during an upgrade."""
 
 
 def look(looking: Look) -> Iterable[Difference]:
@@ -229,8 +229,20 @@ def _file(key: str, old: Entry, new: Entry, was: Facts, now: Facts) -> bool:
         return False
     if script := re.match(r"/var/lib/dpkg/info/([^/:]+)[^/]*\.[^./]+$", key):
         return script[1] in {package.partition(":")[0] for package in done}
-    owned = any(key in record["files"] for record in done.values())
-    return owned or bool(GENERATED.match(key)) or (new is None and key not in was.get("files", {}))
+    if any(key in record["files"] for record in done.values()):
+        return True
+    if new is None:  # nothing tells when it went
+        return bool(GENERATED.match(key)) or key not in was.get("files", {})
+    at = _changed_at(key, new, now)
+    during = (record["during"] for record in done.values())
+    return bool(GENERATED.match(key)) and any(begin <= at <= end for begin, end in during)
+
+
+def _changed_at(key: str, new: str, now: Facts) -> float:
+    """Seconds since the epoch; 0 where it is not known. A program's entry ends with it, in microseconds."""
+    at: float | None = (now.get("changed") or {}).get(key)
+    last = new.rpartition(" ")[2]
+    return at if at is not None else int(last) / 1e6 if last.isdecimal() else 0
 
 
 def _daemon(key: str, old: Entry, new: Entry, was: Facts, now: Facts) -> bool:

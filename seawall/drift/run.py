@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any, Literal
 
 from seawall.drift.difference import SCHEMA_VERSION, Difference, exit_code, unasked
-from seawall.findings import Run, Subject
+from seawall.findings import Finding, Run, Subject
 from seawall.problem import USAGE, Problem
 from seawall.session import Session
 
@@ -28,6 +28,8 @@ class Look:
     mode: Mode = "full"
     hosts: tuple[str, ...] = ()
     """Only these; none means all."""
+    verified: tuple[Finding, ...] | None = None
+    """What every control said a moment ago, where somebody has just asked: they are not asked again."""
     _reading: Any = field(default_factory=RLock, repr=False)
 
     @cached_property

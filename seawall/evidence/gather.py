@@ -53,7 +53,7 @@ def gather(
         waivers=tuple(findings.own_waivers()),
         hosts=facts,
         certificates=_certificates(session, notes),
-        **_drift(session, look=verify),
+        **_drift(session, tuple(found) if verify else None),
         archives=tuple(archives),
         attestations=attestations.own(),
         profile=profile.own(),
@@ -111,14 +111,14 @@ def _archives(session: Session, outputs: dict[str, Any], notes: list[str]) -> li
     return found
 
 
-def _drift(session: Session, look: bool) -> dict[str, Any]:
-    """A fresh look for differences where asked for, and the history of all of them."""
+def _drift(session: Session, verified: tuple[Finding, ...] | None) -> dict[str, Any]:
+    """A fresh look for differences where there was a fresh verification, and the history of all of them."""
     from seawall.drift import command
 
     report = None
-    if look:
+    if verified is not None:
         with session.progress.phase("drift") as phase:
-            report = command.look(session, "full").report
+            report = command.look(session, "full", verified=verified).report
             phase.done(f"{len(report.differences)} differences")
     _, kept = command.history(session)
     return {

@@ -173,6 +173,15 @@ def test_an_sshd_that_does_not_start_is_replaced_by_the_old_one(host: Host) -> N
         host.ssh("sudo systemctl stop squatter")
 
 
+def test_a_confirmation_whose_answer_was_lost_is_asked_again_and_answers_the_same(host: Host) -> None:
+    script = "sudo /usr/local/lib/seawall/commit-confirm"
+    change = shlex.quote(json.dumps({"what": "nothing", "paths": ["/etc/motd"], "undo": []}))
+    armed = host.ssh(f"echo {change} | {script} arm").strip()
+    host.ssh(f"{script} confirm {armed} && {script} confirm {armed} && {script} revert {armed}")
+    assert "too late" in host.try_ssh(f"{script} confirm 0123456789abcdef").stderr
+    assert_still_whole(host)
+
+
 HARMFUL = {"sshd_groups": ["nogroup"]}
 
 

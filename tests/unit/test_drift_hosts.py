@@ -96,7 +96,13 @@ def test_a_rule_of_the_filter_is_told_alone():
     ]
 
 
-UPGRADE = {"version": "9.3", "by": "unattended-upgrades", "at": "2026-11-24", "files": ["/usr/sbin/sshd"]}
+UPGRADE = {
+    "version": "9.3",
+    "by": "unattended-upgrades",
+    "at": "2026-11-24",
+    "during": [1000.0, 1060.0],
+    "files": ["/usr/sbin/sshd"],
+}
 
 
 def test_an_unattended_upgrade_is_no_drift_but_what_it_does_not_explain_is():
@@ -111,6 +117,22 @@ def test_an_unattended_upgrade_is_no_drift_but_what_it_does_not_explain_is():
     assert said(was, now) == []
     now["upgrades"]["openssh-server"] = {**UPGRADE, "files": []}  # not what dpkg recorded
     assert [what for what, _, _ in said(was, now)] == ["program /usr/sbin/sshd"]
+
+
+@pytest.mark.parametrize(("at", "drift"), [(999.9, True), (1000.0, False), (1060.0, False), (1060.1, True)])
+def test_what_packages_generate_is_theirs_only_where_it_changed_during_the_upgrade(at, drift):
+    was = facts(packages={"openssh-server": "9.2 ii"}, files={"/boot/grub/grub.cfg": "0600 0:0 " + "a" * 64})
+    now = facts(
+        packages={"openssh-server": "9.3 ii"},
+        files={"/boot/grub/grub.cfg": "0600 0:0 " + "b" * 64},
+        programs={"/usr/lib/modules/6.1/modules.dep": f"0644 0:0 1 5 {at * 1e6:.0f}"},
+        upgrades={"openssh-server": UPGRADE},
+        changed={"/boot/grub/grub.cfg": at},
+    )
+    told = ["file /boot/grub/grub.cfg", "program /usr/lib/modules/6.1/modules.dep"]
+    assert [what for what, _, _ in said(was, now)] == (told if drift else [])
+    now["changed"] = {}  # a time that is not known explains nothing
+    assert "file /boot/grub/grub.cfg" in [what for what, _, _ in said(was, now)]
 
 
 def test_scripts_of_an_upgraded_package_are_its_own_and_no_other():
