@@ -1,4 +1,7 @@
-"""The drift history's page before a real browser and axe: alone, quiet, legible, on a phone and in the dark."""
+"""The drift history's page before a real browser and axe: alone, quiet, legible, on a phone and in the dark.
+
+And the examples of a scheduled look before the schemas that the CI services publish.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import pytest
 
 from seawall.drift import page
 from seawall.drift.history import History
-from tests.judges.test_evidence import BROWSER, HERE, judge
+from tests.judges.test_evidence import BROWSER, CHECKOUT, HERE, judge
 from tests.unit.test_drift_history import NASTY, difference, report
 
 
@@ -51,3 +54,11 @@ def test_the_page_is_dark_where_the_reader_is(seen: dict) -> None:
 
 def test_everybody_can_read_the_page(seen: dict) -> None:
     assert [(name, each) for name, view in seen.items() for each in view["violations"]] == []
+
+
+@pytest.mark.parametrize(("example", "schema"), [("github", "github-workflows"), ("gitlab", "gitlab-ci")])
+def test_an_example_of_a_scheduled_look_is_what_its_service_takes(example: str, schema: str) -> None:
+    judge(
+        BROWSER, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}",
+        CHECKOUT / f"docs/examples/drift-{example}.yml",
+    )  # fmt: skip

@@ -117,7 +117,7 @@ class Lab:
         flags = [word for option in options for word in ("-o", option)]
         where = f"{user}@{self.droplet(number).public_ipv4}"
         words = ["ssh", "-q", "-i", str(self.key), "-p", str(port), *flags, where, command]
-        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(words, capture_output=True, text=True, timeout=180, check=False)
 
     def serve(self, number: int, port: int) -> None:
         """Have a droplet answer HTTP on ``port`` with its name."""
@@ -163,7 +163,7 @@ class Lab:
     def _boot(self, droplet: Droplet) -> None:
         begun = time.monotonic()
         self.backend.boot(droplet)
-        assert patiently(lambda: self.probe("host", droplet.public_ipv4, 2222) == "open", 60), droplet
+        assert patiently(lambda: self.probe("host", droplet.public_ipv4, 2222) == "open", 180), droplet
         self.seconds[droplet.id] = time.monotonic() - begun
 
     def _serve_metadata(self, region: str) -> None:

@@ -99,7 +99,7 @@ def test_reboot_from_inside_comes_back(small_lab: Lab) -> None:
     droplet = small_lab.droplet(OTHER)
     before = small_lab.machine(OTHER).init()
     small_lab.run(OTHER, "systemctl reboot", check=False)
-    assert eventually(lambda: small_lab.machine(OTHER).init() not in (None, before), 60)
+    assert eventually(lambda: small_lab.machine(OTHER).init() not in (None, before), 180)
     assert eventually(lambda: small_lab.probe("host", droplet.public_ipv4, 2222) == "open", 30)
 
 

@@ -74,7 +74,7 @@ def test_life_of_a_lab(name: str, token: Path) -> None:
         public = [each["ip_address"] for each in found["networks"]["v4"] if each["type"] == "public"]
         return public[0] if found["status"] == "active" and public else None
 
-    assert patiently(lambda: address() is not None, 60)
+    assert patiently(lambda: address() is not None, 180)
     where = address()
     assert patiently(lambda: _open(str(where), 22), 30)
 
@@ -95,13 +95,13 @@ def test_life_of_a_lab(name: str, token: Path) -> None:
     machine.group.kill()  # as a restart of the machine would
     assert patiently(lambda: not machine.running(), 10)
     control.start(name, token)
-    assert patiently(lambda: machine.running() and _open(str(where), 22), 60)
+    assert patiently(lambda: machine.running() and _open(str(where), 22), 180)
 
     control.stop(name)
     assert not machine.running()
     assert control.status(name)["running"] is False
     control.start(name, token)
-    assert patiently(lambda: _open(str(where), 22), 60)
+    assert patiently(lambda: _open(str(where), 22), 180)
 
     words = [sys.executable, "-m", "lab", "--instance", name, "check"]
     left = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=False)

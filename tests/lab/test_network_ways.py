@@ -27,7 +27,7 @@ def lab(small_lab: Lab) -> Iterator[Lab]:
     gateway = NatGateway("out", "fra1", "vpc-a", address)
     small_lab.network(droplets=before.droplets | {ALONE: alone}, nat_gateways={"out": gateway})
     small_lab.backend.boot(alone)
-    assert patiently(lambda: small_lab.probe(WEB1, "10.77.0.9", 2222) == "open", 60)
+    assert patiently(lambda: small_lab.probe(WEB1, "10.77.0.9", 2222) == "open", 180)
     yield small_lab
     small_lab.backend.destroy(ALONE)
     small_lab.network(droplets=before.droplets, nat_gateways={})
