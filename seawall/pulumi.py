@@ -104,6 +104,7 @@ class Engine:
         if not pending:
             return said
         phase.now(f"{len(pending)} operations of an interrupted run")
+        said += cloud.unclaimed(pending, self.resources, self.environment)
         found = cloud.find_created(pending, self.resources, self.environment)
         # `pulumi refresh --import-pending-creates` only drops them, as of 3.253; so the state itself is completed.
         state["deployment"] = cloud.adopted(state["deployment"], found)
