@@ -268,4 +268,9 @@ def diagnosis(lines: list[str], verb: str, log: Path) -> str:
             noise = text.endswith("):") or text == "error: update failed" or AMBIENT in text or REASON in text
             if text and not noise and text not in said:
                 said.append(text)
+        if any("not authorized to perform" in text and "scope" not in text for text in said):
+            said.append(
+                "The token lacks a scope: README, 'With a DigitalOcean account', lists all it needs. What was made "
+                "stays, and the next run goes on from there."
+            )
     return f"`pulumi {verb}` stopped. {' '.join(said)} (all it printed: {log})"
