@@ -312,7 +312,7 @@ class Settings(Model):
     dns: Annotated[Dns | None, BeforeValidator(_from_config)] = None
     alerts: Annotated[Alerts | None, BeforeValidator(_from_config)] = None
     project: Annotated[Project | None, BeforeValidator(_from_config)] = None
-    harden: bool = True
+    harden: bool = False
     """Whether hardening is part of the stack, so that the load balancer waits for it. Else `seawall harden` does it."""
     protect: bool = False
     """Whether Pulumi refuses to delete or replace VPC, droplets, load balancer and the bucket of evidence."""

@@ -101,7 +101,7 @@ def lab(folder: Path) -> dict[str, Any]:
     certificate(folder / "tls", "app.seawall.test")
     text = (CHECKOUT / "Pulumi.lab.example.yaml").read_text().replace("$outside", OUTSIDE)
     held = {name.removeprefix("seawall:"): value for name, value in yaml.safe_load(text)["config"].items()}
-    return held
+    return held | {"harden": True}
 
 
 @dataclass
