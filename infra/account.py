@@ -1,5 +1,5 @@
 """What only the account can tell, asked before anything is created: does the token open it, is there such a region,
-size and image, is the VPC's range free? Reading only; four small requests."""
+size and image, is the VPC's range free? Reading only; a few small requests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from infra.flows import PROXY_PORT, Port
 from infra.patience import Patient
 from infra.settings import LetsEncryptCertificate, Settings
 
@@ -67,8 +68,8 @@ def client(token: str | None, address: str | None, transport: httpx.BaseTranspor
     return ask
 
 
-def faults(settings: Settings, vpc_name: str, ask: Ask) -> list[str]:
-    """Why the account can't hold ``settings``, one paragraph each. ``vpc_name`` is this stack's own VPC."""
+def faults(settings: Settings, own: str, ask: Ask) -> list[str]:
+    """Why the account can't hold ``settings``, one paragraph each. ``own``: its VPC and balancer's name."""
     regions = {region["slug"]: region for region in ask("/v2/regions?per_page=200")["regions"]}
     region = regions.get(settings.region)
     found = []
@@ -89,10 +90,10 @@ def faults(settings: Settings, vpc_name: str, ask: Ask) -> list[str]:
                     f"seawall:tiers.{name}.{what}: region {settings.region} has no {what} {slug}. "
                     f"{_choose(slug, offered)}"
                 )
-    found += _without_zone(settings, ask)
+    found += _without_zone(settings, ask) + _switched_too_early(settings, own, ask)
     wanted = ipaddress.ip_network(settings.vpc_range)
     for vpc in ask("/v2/vpcs?per_page=200")["vpcs"]:
-        if vpc["name"] != vpc_name and wanted.overlaps(ipaddress.ip_network(vpc["ip_range"])):
+        if vpc["name"] != own and wanted.overlaps(ipaddress.ip_network(vpc["ip_range"])):
             found.append(
                 f"seawall:vpcRange: {wanted} overlaps {vpc['ip_range']} of the VPC {vpc['name']} in this account, and "
                 "DigitalOcean keeps them apart. Choose another range."
@@ -115,6 +116,34 @@ def _without_zone(settings: Settings, ask: Ask) -> list[str]:
         "seawall:dns `create: true` and point the registrar to ns1.digitalocean.com, or bring your own certificate."
         for name in sorted(names)
         if not any(name == zone or name.endswith(f".{zone}") for zone in zones)
+    ]
+
+
+def _switched_too_early(settings: Settings, name: str, ask: Ask) -> list[str]:
+    """The load balancer changes over between two ports. Droplets have to take requests on both before, and go on doing
+    so until after, or those under way are lost: so the ports are opened, and closed, by an update of their own."""
+    balancers = [
+        each for each in ask("/v2/load_balancers?per_page=200")["load_balancers"] if each["name"] == name
+    ]
+    if not balancers or bool(balancers[0].get("enable_proxy_protocol")) == settings.proxy_protocol:
+        return []
+    port = Port.parse(PROXY_PORT)
+    opened = any(
+        balancers[0]["id"] in (rule["sources"].get("load_balancer_uids") or [])
+        and rule["ports"] == port.span()
+        for firewall in ask("/v2/firewalls?per_page=200")["firewalls"]
+        for rule in firewall["inbound_rules"]
+    )
+    if not opened:
+        done, remedy = "closed", "and run `up` first; then switch"
+    elif not all(PROXY_PORT in ports for ports in settings.derived.balanced().values()):
+        done, remedy = "to be closed", "until that is done"
+    else:
+        return []
+    return [
+        f"seawall:proxyProtocol is to be switched {'on' if settings.proxy_protocol else 'off'} while {PROXY_PORT} is "
+        f"{done}, and requests would be lost. Let the flow from the load balancer say `ports: [443/tcp, {PROXY_PORT}]` "
+        f"{remedy}."
     ]
 
 

@@ -22,15 +22,14 @@ def site(stack: Stack, settings: Settings, zone: do.Domain | None) -> do.Certifi
         name = _named(stack, *wanted.domains)
         domains = list(wanted.domains)
         return do.Certificate("site", name=name, type="lets_encrypt", domains=domains, opts=opts)
-    leaf = wanted.leaf.read_text()
-    chain = wanted.chain.read_text() if wanted.chain else None
+    leaf, chain = wanted.leaf.text, wanted.chain.text if wanted.chain else None
     return do.Certificate(
         "site",
         name=_named(stack, leaf, chain or ""),
         type="custom",
         leaf_certificate=leaf,
         certificate_chain=chain,
-        private_key=pulumi.Output.secret(wanted.private_key.read_text()),
+        private_key=pulumi.Output.secret(wanted.private_key.text),
         opts=opts,
     )
 

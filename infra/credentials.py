@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -19,6 +20,18 @@ ACCEPTED = ("ssh-ed25519", "ssh-rsa", *SECURITY_KEYS)
 """Key types that a hardened host lets in (roles/sshd, ``sshd_user_key_algorithms``)."""
 
 ADVICE = "`ssh-keygen -t ed25519` makes a good one; give the file that ends in .pub"
+
+
+@dataclass(frozen=True)
+class Pem:
+    """A certificate, chain or key. ``said``: where it came from, for messages; ``path``: the file, if one."""
+
+    text: str = field(repr=False)
+    said: str
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        return self.said
 
 
 def read(path: Path) -> bytes:
@@ -73,11 +86,11 @@ def fingerprint(key: str) -> str:
     return ":".join(digest[i : i + 2] for i in range(0, 32, 2))
 
 
-def certificate_faults(domain: str, leaf: Path, chain: Path | None, key: Path, now: datetime) -> list[str]:
+def certificate_faults(domain: str, leaf: Pem, chain: Pem | None, key: Pem, now: datetime) -> list[str]:
     """What is wrong with a certificate for ``domain``, one paragraph each."""
     try:
-        found = x509.load_pem_x509_certificates(read(leaf))[0]
-        issuers = x509.load_pem_x509_certificates(read(chain)) if chain else []
+        found = x509.load_pem_x509_certificates(leaf.text.encode())[0]
+        issuers = x509.load_pem_x509_certificates(chain.text.encode()) if chain else []
     except ValueError:
         return [
             f"{leaf}, or its chain, is no PEM certificate. It has to begin with -----BEGIN CERTIFICATE-----."
@@ -105,26 +118,24 @@ def certificate_faults(domain: str, leaf: Path, chain: Path | None, key: Path, n
             f"The certificate {leaf} was not issued by the first one of {chain}: browsers could not follow the chain. "
             "The chain holds the intermediate certificates, the leaf's issuer first."
         )
-    if key.stat().st_mode & 0o077:
-        problems.append(
-            f"Others on this machine may read {key} (mode {key.stat().st_mode & 0o777:o}). `chmod 600 {key}`."
-        )
+    if key.path and (mode := key.path.stat().st_mode) & 0o077:
+        problems.append(f"Others on this machine may read {key} (mode {mode & 0o777:o}). `chmod 600 {key}`.")
     return problems + _key_faults(found, leaf, key)
 
 
-def _key_faults(certificate: x509.Certificate, leaf: Path, path: Path) -> list[str]:
+def _key_faults(certificate: x509.Certificate, leaf: Pem, pem: Pem) -> list[str]:
     try:
-        key = serialization.load_pem_private_key(read(path), None)
+        key = serialization.load_pem_private_key(pem.text.encode(), None)
     except TypeError:
         return [
-            f"The private key {path} is encrypted, and a load balancer can't ask for its passphrase. Decrypt it."
+            f"The private key {pem} is encrypted, and a load balancer can't ask for its passphrase. Decrypt it."
         ]
     except ValueError:
-        return [f"{path} is no private key in PEM. It has to begin with -----BEGIN PRIVATE KEY-----."]
+        return [f"{pem} is no private key in PEM. It has to begin with -----BEGIN PRIVATE KEY-----."]
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
         return [
-            f"The private key {path} does not belong to the certificate {leaf}. Give the key it was requested with."
+            f"The private key {pem} does not belong to the certificate {leaf}. Give the key it was requested with."
         ]
     return []
 

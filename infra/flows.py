@@ -41,6 +41,10 @@ ENDPOINTS = frozenset(SENDERS + RECEIVERS)
 LOGS_PORT = "6514/tcp"
 """RELP over TLS (RFC 5425's port), where the collector listens."""
 
+TLS_PORT, PROXY_PORT = "443/tcp", "8443/tcp"
+"""Where web tiers take TLS from the load balancer, and TLS behind a header of the PROXY protocol: two ports, since a
+listener takes either all connections with that header or none."""
+
 PURPOSE = {
     "loadbalancer": {"80/tcp", "443/tcp"},
     "packages": {"80/tcp", "443/tcp"},
@@ -233,9 +237,13 @@ class Flows:
             for address in self._ranges(flow.from_)
         )
 
-    def balanced(self) -> dict[str, Port]:
-        """Tiers that the load balancer sends to, and the port on which they take it."""
-        return {permit.tier: permit.port for permit in self.permits() if permit.peer == "loadbalancer"}
+    def balanced(self) -> dict[str, set[str]]:
+        """Tiers that the load balancer sends to, and the ports on which they take it."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for permit in self.permits():
+            if permit.peer == "loadbalancer":
+                found[permit.tier].add(str(permit.port))
+        return dict(found)
 
     def reachable(self) -> set[tuple[str, str, Port]]:
         """Who may reach whom on what, ``all`` spelled out: what a test of the live network has to find, no more."""
@@ -397,10 +405,11 @@ def _missing(
                 f"`to: {tier}`, `ports: [443/tcp]` belong together."
             )
     balanced = {port for flow in flows if flow.from_ == "loadbalancer" for port in flow.ports}
-    if balanced and balanced != {Port("tcp", 443, 443)}:
+    if balanced and {str(port) for port in balanced} not in ({TLS_PORT}, {TLS_PORT, PROXY_PORT}):
         yield (
             "The load balancer talks to the web tiers over TLS on 443/tcp, and the flows from it name "
-            f"{', '.join(map(str, sorted(balanced)))}. Let them say `ports: [443/tcp]`."
+            f"{', '.join(map(str, sorted(balanced)))}. Let them say `ports: [443/tcp]`, or `[443/tcp, 8443/tcp]` where "
+            "the PROXY protocol is spoken or is to be."
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pulumi
 import pulumi_digitalocean as do
 
-from infra.flows import WORLD
+from infra.flows import PROXY_PORT, TLS_PORT, WORLD
 from infra.settings import Settings
 from infra.stack import Stack
 
@@ -22,6 +22,7 @@ def create(
     """TLS 1.2 and newer in, TLS on to the droplets. Its ``members`` are ids, never a tag: whoever only carries a tag
     would get traffic before it is hardened."""
     callers = settings.derived.callers()
+    port = int((PROXY_PORT if settings.proxy_protocol else TLS_PORT).partition("/")[0])
     return do.LoadBalancer(
         "loadbalancer",
         name=stack.name,
@@ -33,7 +34,7 @@ def create(
                 entry_protocol="http2",  # HTTP/1.1 too, for clients that don't offer h2
                 entry_port=443,
                 target_protocol="https",
-                target_port=443,
+                target_port=port,
                 certificate_name=certificate.name,
             ),
             # Only so that port 80 is there to be redirected: nothing is ever forwarded, and no flow opens 80 inside.
@@ -45,7 +46,7 @@ def create(
         tls_cipher_policy="STRONG",
         healthcheck=do.LoadBalancerHealthcheckArgs(
             protocol="https",
-            port=443,
+            port=port,
             path="/healthz",
             check_interval_seconds=5,
             response_timeout_seconds=3,
@@ -58,6 +59,8 @@ def create(
         else do.LoadBalancerFirewallArgs(allows=[f"cidr:{caller}" for caller in callers]),
         http_idle_timeout_seconds=settings.idle_seconds,
         enable_backend_keepalive=True,
+        # Health checks begin with its header as well. Port and header change over in one update of the load balancer.
+        enable_proxy_protocol=True if settings.proxy_protocol else None,
         # Else DigitalOcean writes the site's record into the zone by itself, where it is ours.
         disable_lets_encrypt_dns_records=True if settings.dns else None,
         opts=pulumi.ResourceOptions(protect=settings.protect),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pulumi
-from pulumi.runtime.config import CONFIG
+from pulumi.runtime.config import CONFIG, is_config_secret
 
 from infra import account
 from infra.settings import Refused, Settings
@@ -21,6 +21,8 @@ def settings_of(stack: Stack, checkout: Path) -> Settings:
         key.removeprefix(NAMESPACE): value for key, value in CONFIG.get().items() if key.startswith(NAMESPACE)
     }
     try:
+        if lying := [name for name, value in values.items() if open_key(name, value)]:
+            raise Refused([OPEN_KEY.format(name=name, stack=stack.stack) for name in lying])
         settings = Settings.load(values, checkout)
         cloud = pulumi.Config("digitalocean")
         if problems := account.faults(
@@ -32,6 +34,17 @@ def settings_of(stack: Stack, checkout: Path) -> Settings:
     except account.Unanswered as unanswered:
         raise pulumi.RunError(str(unanswered)) from None
     return settings
+
+
+OPEN_KEY = (
+    "seawall:{name} has a private key in the clear, for all who read Pulumi.{stack}.yaml or its history. Take it out "
+    "and make a new one; `pulumi config set --path --secret seawall:certificate.privateKey < FILE` encrypts it."
+)
+
+
+def open_key(name: str, value: object) -> bool:
+    """Whether a setting that is no secret of the stack's has a private key in it."""
+    return "PRIVATE KEY-----" in str(value) and not is_config_secret(NAMESPACE + name)
 
 
 def refusal(stack: Stack, problems: list[str]) -> str:

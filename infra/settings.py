@@ -26,10 +26,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.alias_generators import to_camel
 
 from infra import credentials, reach
+from infra.credentials import Pem
 from infra.drift import Drift
-from infra.flows import ENDPOINTS, STRICT, Flow, Flows, cardholder_faults, faults, some
+from infra.flows import ENDPOINTS, PROXY_PORT, STRICT, Flow, Flows, cardholder_faults, faults, some
 
 PRIVATE = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
 TAKEN_PORTS = {22: "the port everybody tries", 80: "HTTP", 443: "HTTPS", 6514: "the log collector"}
@@ -238,13 +240,35 @@ class Project(Model):
     environment: Literal["Development", "Staging", "Production"] = "Production"
 
 
+def _pem(value: Any, info: ValidationInfo) -> Any:
+    """PEM itself, as a secret of the stack's settings holds it; ``env:NAME``, a variable that does; or a file of it."""
+    if not isinstance(value, str):
+        return value
+    if "-----BEGIN " in value:
+        # Pulumi drops a secret's last line end, and another text would be another certificate.
+        return Pem(value.strip() + "\n", f"seawall:certificate.{to_camel(info.field_name or '')}")
+    if value.startswith("env:"):
+        name = value.removeprefix("env:")
+        if not (held := os.environ.get(name)):
+            raise ValueError(
+                f'the environment has no variable {name}. Set it for `up`: {name}="$(cat FILE)"; export {name}'
+            )
+        return Pem(held.strip() + "\n", f"${name}")
+    path = resolve(Path(value), info)
+    return Pem(credentials.read(path).decode(errors="replace"), str(path), path)
+
+
+PemText = Annotated[Pem, BeforeValidator(_pem)]
+
+
 class CustomCertificate(Model):
-    """A certificate of your own: PEM files. The key's permissions must keep it from others."""
+    """A certificate of your own, in PEM: files, variables of the environment, or secrets among the settings. A file's
+    permissions must keep the key from others."""
 
     kind: Literal["custom"]
-    leaf: ExistingFile
-    chain: ExistingFile | None = None
-    private_key: ExistingFile
+    leaf: PemText
+    chain: PemText | None = None
+    private_key: PemText
 
 
 class LetsEncryptCertificate(Model):
@@ -283,6 +307,8 @@ class Settings(Model):
     ]
     idle_seconds: int = Field(default=60, ge=30, le=600)
     """How long a connection at the load balancer may say nothing."""
+    proxy_protocol: bool = False
+    """Whether the load balancer tells who connects by the PROXY protocol, on ``PROXY_PORT``, beside HTTP's headers."""
     dns: Annotated[Dns | None, BeforeValidator(_from_config)] = None
     alerts: Annotated[Alerts | None, BeforeValidator(_from_config)] = None
     project: Annotated[Project | None, BeforeValidator(_from_config)] = None
@@ -429,6 +455,12 @@ class Settings(Model):
             "`reservedAddresses` or `publicNetworking: false` out."
             for name in self.private_tiers
             if self.tiers[name].reserved_addresses
+        ]
+        found += [
+            f"seawall:proxyProtocol is on, and no flow leads from the load balancer to the port on which {tier} takes "
+            f"that, {PROXY_PORT}. Let the flow `from: loadbalancer`, `to: {tier}` say `ports: [443/tcp, {PROXY_PORT}]`."
+            for tier, ports in self.derived.balanced().items()
+            if self.proxy_protocol and PROXY_PORT not in ports
         ]
         names = [person.name for person in self.administrators]
         if len(set(names)) < len(names):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -27,19 +27,21 @@ class Kind:
     path: str
     key: str
     identity: str = "id"
-    same: str = "name"
-    """The input that tells one from another."""
-    answers: str = "name"
-    """The attribute of the API's answer that holds it."""
+    same: tuple[tuple[str, str], ...] = (("name", "name"),)
+    """The inputs that tell one from another, each with the attribute of the API's answer that holds it."""
     once: bool = False
     """Whether it told a secret when it was made: without that it is no use, so it is taken away and made anew."""
+
+    def within(self, inputs: Mapping[str, Any]) -> Kind:
+        """Where one with these ``inputs`` is listed: a path may name, in braces, what it is part of."""
+        return replace(self, path=self.path.format_map(inputs))
 
 
 KINDS = {
     "digitalocean:index/vpc:Vpc": Kind("/v2/vpcs", "vpcs"),
     "digitalocean:index/tag:Tag": Kind("/v2/tags", "tags", identity="name"),
     "digitalocean:index/sshKey:SshKey": Kind(
-        "/v2/account/keys", "ssh_keys", same="publicKey", answers="public_key"
+        "/v2/account/keys", "ssh_keys", same=(("publicKey", "public_key"),)
     ),
     "digitalocean:index/droplet:Droplet": Kind("/v2/droplets", "droplets"),
     "digitalocean:index/firewall:Firewall": Kind("/v2/firewalls", "firewalls"),
@@ -49,9 +51,15 @@ KINDS = {
     "digitalocean:index/domain:Domain": Kind("/v2/domains", "domains", identity="name"),
     "digitalocean:index/project:Project": Kind("/v2/projects", "projects"),
     "digitalocean:index/monitorAlert:MonitorAlert": Kind(
-        "/v2/monitoring/alerts", "policies", identity="uuid", same="description", answers="description"
+        "/v2/monitoring/alerts", "policies", identity="uuid", same=(("description", "description"),)
     ),
     "digitalocean:index/uptimeCheck:UptimeCheck": Kind("/v2/uptime/checks", "checks"),
+    "digitalocean:index/uptimeAlert:UptimeAlert": Kind("/v2/uptime/checks/{checkId}/alerts", "alerts"),
+    "digitalocean:index/dnsRecord:DnsRecord": Kind(
+        "/v2/domains/{domain}/records",
+        "domain_records",
+        same=(("type", "type"), ("name", "name"), ("value", "data")),
+    ),
     "digitalocean:index/spacesKey:SpacesKey": Kind(
         "/v2/spaces/keys", "keys", identity="access_key", once=True
     ),
@@ -77,7 +85,7 @@ def find_created(
     found: dict[str, str] = {}
     with client(environment) as api:
         for resource in wanted:
-            kind = KINDS[resource["type"]]
+            kind = KINDS[resource["type"]].within(resource["inputs"])
             candidates = {
                 str(item[kind.identity])
                 for item in every(api, kind)
@@ -166,11 +174,40 @@ def adopted(deployment: Mapping[str, Any], found: Mapping[str, str]) -> dict[str
 
 
 def _is(item: Mapping[str, Any], inputs: Mapping[str, Any], kind: Kind) -> bool:
-    wanted, seen = str(inputs.get(kind.same, "")).strip(), str(item.get(kind.answers, "")).strip()
-    if kind.same == "publicKey":  # the comment is not part of the key
-        wanted, seen = " ".join(wanted.split()[:2]), " ".join(seen.split()[:2])
     tags = inputs.get("tags")
-    return wanted == seen and (not isinstance(tags, list) or set(map(str, tags)) <= set(item.get("tags", [])))
+    return all(
+        _bare(name, inputs.get(name)) == _bare(name, item.get(answer)) for name, answer in kind.same
+    ) and (not isinstance(tags, list) or set(map(str, tags)) <= set(item.get("tags", [])))
+
+
+def _bare(name: str, value: Any) -> str:
+    """Without what makes no difference: a key's comment, the dot that says a domain name is whole."""
+    text = str(value or "").strip()
+    return " ".join(text.split()[:2]) if name == "publicKey" else text.rstrip(".")
+
+
+def unclaimed(
+    pending: Iterable[Mapping[str, Any]], known: Iterable[Mapping[str, Any]], environment: Mapping[str, str]
+) -> list[str]:
+    """Reserved addresses that an interrupted creation may have left. They have no name and no tag, and a free one may
+    be somebody else's, so none is adopted: they are named for a person to release."""
+    kind = "digitalocean:index/reservedIp:ReservedIp"
+    regions = {
+        each["resource"]["inputs"].get("region") for each in pending if each["resource"]["type"] == kind
+    }
+    if not regions:
+        return []
+    held = {str(resource.get("id")) for resource in known if resource["type"] == kind}
+    with client(environment) as api:
+        found = [
+            item["ip"]
+            for item in every(api, Kind("/v2/reserved_ips", "reserved_ips"))
+            if not item.get("droplet") and item["region"]["slug"] in regions and item["ip"] not in held
+        ]
+    return [
+        f"a reserved address was being made when an earlier run ended; of {', '.join(found)}, assigned to nobody, one "
+        "may be its: release what nobody needs in the control panel, since it costs"
+    ] * bool(found)
 
 
 def client(environment: Mapping[str, str]) -> httpx.Client:

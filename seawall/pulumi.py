@@ -104,6 +104,7 @@ class Engine:
         if not pending:
             return said
         phase.now(f"{len(pending)} operations of an interrupted run")
+        said += cloud.unclaimed(pending, self.resources, self.environment)
         found = cloud.find_created(pending, self.resources, self.environment)
         # `pulumi refresh --import-pending-creates` only drops them, as of 3.253; so the state itself is completed.
         state["deployment"] = cloud.adopted(state["deployment"], found)
@@ -267,4 +268,9 @@ def diagnosis(lines: list[str], verb: str, log: Path) -> str:
             noise = text.endswith("):") or text == "error: update failed" or AMBIENT in text or REASON in text
             if text and not noise and text not in said:
                 said.append(text)
+        if any("not authorized to perform" in text and "scope" not in text for text in said):
+            said.append(
+                "The token lacks a scope: README, 'With a DigitalOcean account', lists all it needs. What was made "
+                "stays, and the next run goes on from there."
+            )
     return f"`pulumi {verb}` stopped. {' '.join(said)} (all it printed: {log})"

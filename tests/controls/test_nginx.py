@@ -17,6 +17,8 @@ INTERMEDIATE = (
     "DHE-RSA-CHACHA20-POLY1305",
 )
 YEAR = 31_536_000  # seconds
+PROXY_PORT = 8443
+"""Where TLS behind a header of the PROXY protocol is taken, if a flow leads there."""
 
 
 def directive(host, name):
@@ -67,8 +69,10 @@ def test_valid(host):
     on="web",
 )
 def test_addresses(host):
-    heard = {listener.address for listener in host.sockets if listener.port == 443}
-    expect(heard, "443 on").to_be_exactly({"0.0.0.0", "::"})
+    declared = {int(held["port"]) for held in host.vars["expected_listeners"]}
+    for port in {443} | declared & {PROXY_PORT}:
+        heard = {listener.address for listener in host.sockets if listener.port == port}
+        expect(heard, f"{port} on").to_be_exactly({"0.0.0.0", "::"})
 
 
 # --- TLS --------------------------------------------------------------------------------------------------------

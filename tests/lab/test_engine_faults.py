@@ -6,6 +6,7 @@ seed kills at the same calls. Three kills here; SEAWALL_SOAK=1 makes it twenty.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -253,6 +254,64 @@ def test_a_creation_whose_answer_is_lost_is_found_again_and_not_made_twice(world
         DROPLET.delete(api, droplet, plan, 30)
         VPC.delete(api, identity, plan, 30)
     world.api.delete("/v2/tags/seawall-lost").raise_for_status()  # a tag outlives what it was on
+
+
+LOST = {
+    "domain.DNS_RECORD": {"domain": "lost.test", "type": "CAA", "name": "@", "value": "letsencrypt.org.", "flags": 0,
+                          "tag": "issue"},
+    "monitoring.MONITOR_ALERT": {"description": "lost", "type": "v1/insights/droplet/cpu", "compare": "GreaterThan",
+                                 "value": 90, "window": "5m", "tags": ["lost"],
+                                 "alerts": {"emails": ["sammy@example.com"]}},
+    "monitoring.UPTIME_CHECK": {"name": "lost", "target": "https://lost.test/", "type": "https"},
+    "monitoring.UPTIME_ALERT": {"checkId": "", "name": "lost", "type": "down_global", "period": "2m",
+                                "notifications": [{"emails": ["sammy@example.com"]}]},
+    "project.PROJECT": {"name": "lost", "purpose": "Web Application"},
+    "reserved_ip.RESERVED_IP": {"region": "fra1"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_what_has_no_tag_is_found_again_as_well(world: World, kind: str) -> None:
+    """One of each, made with the answer lost: exactly one is there, and it is the one that was told."""
+    from lab.engine.digitalocean.api import Api
+
+    module, _, name = kind.partition(".")
+    resource = getattr(importlib.import_module(f"lab.engine.digitalocean.{module}"), name)
+    api, plan = Api(world.where.token.read_text(), world.lab["api"]), dict(LOST[kind])
+    if "domain" in plan:
+        api.call("POST", "/v2/domains", "", {"name": plan["domain"]})
+    if "checkId" in plan:
+        body = {
+            "name": "parent",
+            "target": "https://parent.test/",
+            "type": "https",
+            "regions": [],
+            "enabled": True,
+        }
+        plan["checkId"] = api.call("POST", "/v2/uptime/checks", "", body)["check"]["id"]
+    before = _listed(world, resource, plan)
+    world.faults(rate=1, most=1, kinds=["error-after"])
+    identity, _ = resource.create(api, plan)
+    world.faults()
+    assert [each for each in _listed(world, resource, plan) if each not in before] == [identity]
+    resource.delete(api, identity, plan, 30)
+
+
+def test_a_key_whose_secret_is_lost_is_taken_away(world: World) -> None:
+    from lab.engine.digitalocean.api import Api, Refusal
+    from lab.engine.digitalocean.spaces import KEY
+
+    api, plan = Api(world.where.token.read_text(), world.lab["api"]), {"name": "lost", "grants": []}
+    world.faults(rate=1, most=1, kinds=["error-after"])
+    with pytest.raises(Refusal, match="server-side error"):
+        KEY.create(api, plan)
+    world.faults()
+    assert "lost" not in [each["name"] for each in api.pages("/v2/spaces/keys", "keys", "")]
+
+
+def _listed(world: World, resource: Any, plan: dict[str, Any]) -> list[str]:
+    found = world.api.get(f"{resource.collection(plan)}?per_page=200").json()
+    return [str(each[resource.key]) for each in found[resource.listed or "reserved_ips"]]
 
 
 def test_a_droplet_of_that_name_that_was_there_before_is_not_taken_for_it(world: World) -> None:

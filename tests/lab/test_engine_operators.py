@@ -5,6 +5,7 @@ On the API and the stack of test_engine_faults.py, which this module starts anew
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ import subprocess
 import pytest
 import yaml
 
+from lab.api.app import reader_token
 from seawall.places import CHECKOUT
 from seawall.problem import Problem
 from seawall.progress import Progress
@@ -130,6 +132,52 @@ def test_a_token_that_may_not_is_told_with_the_scopes_it_needs(world):  # noqa: 
         engine.up(phase)
     assert "lacks the scope" in str(problem.value)
     assert "dop_v1_mistyped" not in str(problem.value)
+
+
+def test_a_token_that_may_only_read_is_told_so_once_and_the_next_goes_on(world):  # noqa: F811
+    """Preview and every question pass; the first creation is refused. With a better token nothing is made twice."""
+    good = world.stack.settings.read_text()
+    tiers = yaml.safe_load(good)["config"]["seawall:tiers"]
+    before, engine = world.there(), world.engine
+    reader = reader_token(hashlib.sha256(world.where.token.read_text().strip().encode()).hexdigest())
+    engine.environment = {**engine.environment, "DIGITALOCEAN_TOKEN": reader}
+    try:
+        change(world, tiers={**tiers, "app": {**tiers["app"], "count": 3}})
+        with Progress().phase("pulumi") as phase, pytest.raises(Problem) as problem:
+            engine.up(phase)
+        said = str(problem.value)
+        assert "refused creating the droplet app-3: You are not authorized to perform this operation" in said
+        assert "The token lacks the scope for that: make one with all the scopes that README" in said
+        assert "\n" not in said
+        assert reader not in said
+        assert world.there() == before
+        up(world)
+        assert len(world.there()["Droplet"]) == len(before["Droplet"]) + 1
+    finally:
+        world.stack.settings.write_text(good)
+    up(world)
+
+
+def test_a_certificates_key_may_be_a_secret_of_the_stack(world):  # noqa: F811
+    """By Pulumi's own command, from standard input. The key is the same, so nothing changes; it lies nowhere open."""
+    good, key = world.stack.settings.read_text(), (world.where.site_certificate / "site.key").read_text()
+    command = ["pulumi", "config", "set", "--path", "--secret", "seawall:certificate.privateKey"]
+    try:
+        subprocess.run(
+            [*command, "--stack", world.stack.name, "--non-interactive"],
+            cwd=CHECKOUT, env=world.engine.environment, input=key, text=True, check=True,
+        )  # fmt: skip
+        written = world.stack.settings.read_text()
+        assert "secure:" in written
+        assert re.fullmatch(r"\d+ unchanged", up(world))
+    finally:
+        world.stack.settings.write_text(good)
+    for text in (
+        written,
+        world.engine.ask("stack", "export"),
+        (world.where.logs / "pulumi-up.log").read_text(),
+    ):
+        assert key.splitlines()[1] not in text
 
 
 def test_what_is_protected_is_not_deleted(world):  # noqa: F811

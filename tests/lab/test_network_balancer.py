@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ ID = "b1c2d3e4-0000-4000-8000-000000000001"
 HEALTH = HealthCheck("https", 443, "/", interval=1, timeout=1, unhealthy=2, healthy=1)
 
 SERVER = """
-import http.server, os, socket, ssl
+import http.server, os, socket, ssl, threading
 class Answer(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
@@ -38,9 +39,25 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
     def log_message(self, *words): pass
-server = http.server.ThreadingHTTPServer(("0.0.0.0", 443), Answer)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain("/srv/member.pem")
+class BehindProxy(Answer):
+    "TLS begins after one line of the PROXY protocol; whoever begins otherwise is hung up on."
+    def setup(self):
+        said = b""
+        while not said.endswith(b"\\r\\n") and (byte := self.request.recv(1)):
+            said += byte
+        if not said.startswith(b"PROXY "):
+            raise ConnectionError(said)
+        self.request = context.wrap_socket(self.request, server_side=True)
+        super().setup()
+        self.said = said.decode()
+    def do_GET(self):
+        self.headers["X-Said"] = self.said.strip()
+        super().do_GET()
+proxied = http.server.ThreadingHTTPServer(("0.0.0.0", 8443), BehindProxy)
+threading.Thread(target=proxied.serve_forever, daemon=True).start()
+server = http.server.ThreadingHTTPServer(("0.0.0.0", 443), Answer)
 server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 server.serve_forever()
 """
@@ -130,6 +147,20 @@ def test_terminates_tls_and_speaks_to_all_members(lab: Lab, certificate: Certifi
     assert "x-forwarded-proto: https" in told
     assert "x-forwarded-port: 443" in told
     assert _presented(address) == ssl.PEM_cert_to_DER_cert(certificate.leaf)
+
+
+def test_the_proxy_protocol_tells_who_connects_health_checks_too(lab: Lab, certificate: Certificate) -> None:
+    """Members that take nothing else are healthy, so the checks carry the header; without it nobody is served."""
+    by_proxy = {
+        "forwarding": (Forwarding("https", 443, "https", 8443, "cert-1"),),
+        "health_check": replace(HEALTH, port=8443),
+    }
+    address = stand(lab, certificate, proxy_protocol=True, **by_proxy)
+    client = lab.instance.address(plan.ADMINISTRATOR)
+    told = f"PROXY TCP4 {client} {address} "
+    assert eventually(lambda: all(told in curl(address) for _ in range(4)))
+    stand(lab, certificate, proxy_protocol=False, **by_proxy)
+    assert eventually(lambda: curl(address, "-o", "/dev/null", "-w", "%{http_code}") == "503")
 
 
 def test_port_80_redirects_and_every_other_is_silent(lab: Lab, certificate: Certificate) -> None:

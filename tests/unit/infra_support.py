@@ -40,6 +40,7 @@ ACCOUNT = {
         ]
     },
     "/v2/domains?per_page=200": {"domains": [{"name": "seawall.test"}]},
+    "/v2/load_balancers?per_page=200": {"load_balancers": []},
     "/v2/vpcs?per_page=200": {
         "vpcs": [
             {"name": "seawall-lab", "ip_range": "10.20.0.0/20"},
@@ -47,7 +48,7 @@ ACCOUNT = {
         ]
     },
 }
-"""An account as the four questions of infra/account.py see it, this stack's own VPC among the others."""
+"""An account as the questions of infra/account.py see it, this stack's own VPC among the others."""
 
 
 def public_key() -> str:

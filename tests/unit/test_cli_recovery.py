@@ -48,6 +48,38 @@ def test_a_lost_creation_is_found_by_name_and_the_stacks_tag(account):
     assert cloud.find_created(pending, [], account) == {pending[0]["resource"]["urn"]: "1"}
 
 
+def test_a_record_is_found_in_its_zone_by_all_that_it_says(account, monkeypatch):
+    kind = "digitalocean:index/dnsRecord:DnsRecord"
+    records = [
+        {"id": 1, "type": "A", "name": "www", "data": "203.0.113.9"},
+        {"id": 2, "type": "CAA", "name": "@", "data": "letsencrypt.org"},
+        {"id": 3, "type": "CAA", "name": "@", "data": "another.example"},
+    ]
+    monkeypatch.setattr(
+        cloud,
+        "every",
+        lambda api, kind: iter(records if kind.path == "/v2/domains/example.com/records" else []),
+    )
+    pending = [creating(kind, "@", domain="example.com", type="CAA", value="letsencrypt.org.")]
+    assert cloud.find_created(pending, [], account) == {pending[0]["resource"]["urn"]: "2"}
+
+
+def test_a_reserved_address_is_named_and_never_taken(account, monkeypatch):
+    kind = "digitalocean:index/reservedIp:ReservedIp"
+    addresses = [
+        {"ip": "203.0.113.1", "region": {"slug": "fra1"}, "droplet": None},
+        {"ip": "203.0.113.2", "region": {"slug": "fra1"}, "droplet": {"id": 1}},
+        {"ip": "203.0.113.3", "region": {"slug": "ams3"}, "droplet": None},
+        {"ip": "203.0.113.4", "region": {"slug": "fra1"}, "droplet": None},
+    ]
+    monkeypatch.setattr(cloud, "every", lambda api, kind: iter(addresses))
+    pending, known = [creating(kind, "app-1", region="fra1")], [{"type": kind, "id": "203.0.113.4"}]
+    assert cloud.find_created(pending, known, account) == {}
+    (said,) = cloud.unclaimed(pending, known, account)
+    assert "of 203.0.113.1, assigned to nobody, one may be its" in said
+    assert cloud.unclaimed([creating(DROPLET, "app-1")], known, account) == []
+
+
 def test_what_the_state_holds_is_not_taken_for_a_lost_one(account):
     known = [{"type": DROPLET, "id": "1"}]
     assert cloud.find_created([creating(DROPLET, "app-1", tags=["seawall-lab"])], known, account) == {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 import pytest
-from infra_support import CHECKOUT, NOW, lab
+from infra_support import ACCOUNT, CHECKOUT, NOW, lab
 
 from infra import account
 from infra.settings import Settings
@@ -92,3 +94,37 @@ def test_nobody_answers(values, tmp_path):
         account.Unanswered, match=r"does not answer .Connection refused.*`seawall up` starts it"
     ):
         ask("/v2/regions")
+
+
+@pytest.mark.parametrize(
+    ("stands", "wanted", "open_", "declared", "said"),
+    [
+        (False, True, True, True, ""),
+        (
+            False,
+            True,
+            False,
+            True,
+            "switched on while 8443/tcp is closed, .* and run `up` first; then switch.",
+        ),
+        (True, False, True, True, ""),
+        (True, False, True, False, "switched off while 8443/tcp is to be closed, .* until that is done."),
+        (True, True, True, True, ""),
+        (False, False, True, False, ""),
+    ],
+)
+def test_the_proxy_protocol_is_switched_between_open_ports(
+    values, tmp_path, stands, wanted, open_, declared, said
+):
+    values["proxyProtocol"] = wanted
+    values["flows"][1]["ports"] = ["443/tcp", "8443/tcp"] if declared else ["443/tcp"]
+    rule = {"protocol": "tcp", "ports": "8443" if open_ else "443", "sources": {"load_balancer_uids": ["lb"]}}
+    own = {"name": "seawall-lab", "id": "lb", "enable_proxy_protocol": stands}
+    account_now = ACCOUNT | {
+        "/v2/load_balancers?per_page=200": {"load_balancers": [{"name": "other", "id": "x"}, own]},
+        "/v2/firewalls?per_page=200": {"firewalls": [{"inbound_rules": [rule]}]},
+    }
+    settings = Settings.load(values, CHECKOUT, seawall_dir=tmp_path, now=NOW)
+    found = account.faults(settings, "seawall-lab", account_now.__getitem__)
+    assert len(found) == bool(said)
+    assert re.search(said, "".join(found))

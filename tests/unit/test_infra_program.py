@@ -321,6 +321,24 @@ class TestOtherStacks:
         (balancer,) = run(values, monkeypatch, tmp_path).of("LoadBalancer").values()
         assert balancer["firewall"] == {"allows": [f"cidr:{OUTSIDE}"]}
 
+    def test_the_proxy_protocol_has_a_port_of_its_own(self, values, monkeypatch, tmp_path):
+        values["proxyProtocol"] = True
+        values["flows"][1]["ports"] = ["443/tcp", "8443/tcp"]
+        built = run(values, monkeypatch, tmp_path)
+        (balancer,) = built.of("LoadBalancer").values()
+        assert balancer["enableProxyProtocol"] is True
+        assert balancer["forwardingRules"][0]["targetPort"] == balancer["healthcheck"]["port"] == 8443
+        opened = built.of("Firewall")["app-loadbalancer"]["inboundRules"]
+        assert [rule["portRange"] for rule in opened] == ["443", "8443"]
+
+    def test_a_private_key_in_the_clear_is_refused(self, values, monkeypatch, tmp_path):
+        values["certificate"]["privateKey"] = key = (tmp_path / "tls" / "site.key").read_text()
+        with pytest.raises(pulumi.RunError, match="certificate has a private key in the clear") as refused:
+            run(values, monkeypatch, tmp_path)
+        assert key.splitlines()[1] not in str(refused.value)
+        monkeypatch.setattr("infra.program.is_config_secret", lambda name: name == "seawall:certificate")
+        assert run(values, monkeypatch, tmp_path).of("Certificate")["site"]["privateKey"]["value"] == key
+
     def test_lets_encrypt(self, values, monkeypatch, tmp_path):
         values["certificate"] = {"kind": "letsEncrypt", "domains": ["app.seawall.test"]}
         site = run(values, monkeypatch, tmp_path).of("Certificate")["site"]

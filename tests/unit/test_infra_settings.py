@@ -73,7 +73,7 @@ def test_the_lab_is_good(values, folder):
     assert settings.ssh_port == 2222
     assert settings.trusted_ranges == ("198.18.7.3/32",)
     assert settings.administrators[0].public_keys[0].startswith("ssh-ed25519 ")
-    assert settings.certificate.private_key == folder / "tls" / "site.key"
+    assert settings.certificate.private_key.path == folder / "tls" / "site.key"
 
 
 def test_as_pulumi_hands_it_over(values, folder):
@@ -139,6 +139,8 @@ BAD = [
     ("no redirect", "flows.0.ports", ["443/tcp"], "The load balancer serves TLS on 443 and answers 301 on 80"),
     ("web unfed", "flows.1.to", "logs", "Tier app serves web, but gets no traffic from the load balancer"),
     ("plain text behind", "flows.1.ports", ["80/tcp"], "talks to the web tiers over TLS on 443/tcp"),
+    ("PROXY protocol alone", "flows.1.ports", ["8443/tcp"], r"`ports: \[443/tcp\]`, or `\[443/tcp, 8443/tcp\]` where"),
+    ("PROXY protocol nowhere", "proxyProtocol", True, "no flow leads .* to the port on which app takes that, 8443/tcp"),
     ("tier to balancer", "flows.0.from", "app", "droplets would come to the load balancer from public addresses"),
     ("outside to outside", "flows.4.from", "internet", "would open packages to the whole world"),
     ("administrators outwards", "flows.4.from", "administrators", "leads from outside to outside"),
@@ -292,6 +294,29 @@ class TestCertificate:
         os.chmod(site / "tls" / "site.key", 0o644)
         (problem,) = refused(values, site)
         assert "Others on this machine may read" in problem
+
+    def test_from_the_environment_and_from_secrets(self, site, values, monkeypatch):
+        texts = {name: (site / "tls" / f"{name}.pem").read_text() for name in ("site", "chain")}
+        key = (site / "tls" / "site.key").read_text()
+        monkeypatch.setenv("SITE_CERTIFICATE", texts["site"])
+        values["certificate"] = {
+            "kind": "custom",
+            "leaf": "env:SITE_CERTIFICATE",
+            "chain": texts["chain"],
+            "privateKey": key.strip(),
+        }
+        found = load(values, site)
+        assert (found.certificate.leaf.text, found.certificate.private_key.text) == (texts["site"], key)
+        assert key.splitlines()[1] not in repr(found)
+        monkeypatch.delenv("SITE_CERTIFICATE")
+        assert (
+            "seawall:certificate.leaf: the environment has no variable SITE_CERTIFICATE"
+            in refused(values, site)[0]
+        )
+        values["certificate"] |= {"leaf": texts["chain"]}
+        said = " ".join(refused(values, site))
+        assert "The private key seawall:certificate.privateKey does not belong" in said
+        assert key.splitlines()[1] not in said
 
     def test_no_message_holds_the_key(self, site, values):
         secret = (site / "tls" / "site.key").read_text()

@@ -201,6 +201,13 @@ NEXT_STEPS = {
 }
 
 
+SCOPES = (
+    "The token lacks the scope for that: make one with all the scopes that README, 'With a DigitalOcean account', "
+    "lists, set it, and run `pulumi up` again, which goes on from here."
+)
+"""What a token with too few scopes is told; a creation that may not be is refused with 403 and this sentence alone."""
+
+
 def refusal(status: int, document: Any, doing: str) -> Refusal:
     """DigitalOcean's refusal as one paragraph: what was being done, its own words, the next step."""
     answer = document if isinstance(document, dict) else {}
@@ -210,6 +217,8 @@ def refusal(status: int, document: Any, doing: str) -> Refusal:
     following = (
         NEXT_STEPS.get(status) or "DigitalOcean itself is in trouble: run `pulumi up` again in a while."
     )
+    if "not authorized to perform" in reason:
+        following = SCOPES
     return Refusal(
         f"DigitalOcean refused {doing}: {reason} ({named}{asked}). {following}", status=status, reason=reason
     )

@@ -53,6 +53,8 @@ DNS_RECORD = Resource(
     noun="record",
     path="/v2/domains/{domain}/records",
     envelope="domain_record",
+    listed="domain_records",
+    same=("type", "name", "value"),
     fields={
         "domain": text(required=True, replace=True, check=not_empty, api=""),
         "type": text(

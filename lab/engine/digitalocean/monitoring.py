@@ -70,6 +70,8 @@ MONITOR_ALERT = Resource(
     noun="monitor alert",
     path="/v2/monitoring/alerts",
     envelope="policy",
+    listed="policies",
+    same=("description",),
     fields={
         "description": text(required=True, check=not_empty),
         "type": text(required=True, check=_is_metric),
@@ -98,6 +100,8 @@ UPTIME_CHECK = Resource(
     noun="uptime check",
     path="/v2/uptime/checks",
     envelope="check",
+    listed="checks",
+    same=("name", "target"),
     fields={
         "name": name(),
         "target": text(required=True, check=not_empty),
@@ -124,6 +128,7 @@ UPTIME_ALERT = Resource(
     noun="uptime alert",
     path="/v2/uptime/checks/{checkId}/alerts",
     envelope="alert",
+    listed="alerts",
     fields={
         "checkId": text(required=True, check=not_empty, api=""),
         "name": name(),

@@ -59,6 +59,7 @@ PROJECT = _Project(
     noun="project",
     path=PATH,
     envelope="project",
+    listed="projects",
     fields={
         "name": name(),
         "description": text(),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from lab.engine.digitalocean.api import Api, Refusal, segment
-from lab.engine.digitalocean.fields import integer, not_empty, text, told
+from lab.engine.digitalocean.fields import integer, kept, not_empty, text, told
 from lab.engine.digitalocean.resource import MINUTE, Answer, Properties, Resource
 
 PATH = "/v2/reserved_ips"
@@ -39,7 +40,33 @@ def _unassign(api: Api, identity: str, properties: Properties) -> None:
         act(api, identity, f"unassigning {identity}", type="unassign")
 
 
-RESERVED_IP = Resource(
+MAKING = threading.Lock()
+
+
+class _Address(Resource):
+    """It has no name to be known by again. So one is made at a time, and if the answer is lost, the one address of the
+    region that is free now and was not there before is it."""
+
+    def create(self, api: Api, plan: Properties) -> tuple[str, Properties]:
+        with MAKING:
+            before = _free(api, plan["region"])
+            try:
+                return super().create(api, plan)
+            except Refusal as refused:
+                new = set() if 0 < refused.status < 500 else _free(api, plan["region"]) - before
+                if len(new) != 1:
+                    raise
+                return new.pop(), kept(self.fields, plan)
+
+
+def _free(api: Api, region: str) -> set[str]:
+    found = api.pages(PATH, "reserved_ips", "looking for reserved addresses")
+    return {
+        each["ip"] for each in found if not each.get("droplet") and each["region"]["slug"] == region.lower()
+    }
+
+
+RESERVED_IP = _Address(
     token="digitalocean:index/reservedIp:ReservedIp",  # noqa: S106
     noun="reserved address",
     path=PATH,

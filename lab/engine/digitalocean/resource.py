@@ -91,10 +91,10 @@ class Resource:
         here, two minutes' difference granted) where the API tells when. Looked for a few times: it may come late."""
         if not self.listed:
             return None
-        since = datetime.fromtimestamp(began - CLOCKS_APART, UTC)
+        where, since = self.collection(plan), datetime.fromtimestamp(began - CLOCKS_APART, UTC)
 
         def is_it(item: Answer) -> bool:
-            same = all(str(item.get(snake(key))) == str(plan.get(key)) for key in self.same)
+            same = all(self._alike(key, item, plan) for key in self.same)
             made = item.get("created_at")
             return (
                 same
@@ -105,7 +105,7 @@ class Resource:
         for number in range(LOOKS):
             if number:
                 api.pause(1.0, doing)
-            candidates = [each for each in api.pages(self.path, self.listed, doing) if is_it(each)]
+            candidates = [each for each in api.pages(where, self.listed, doing) if is_it(each)]
             if len(candidates) == 1:
                 return candidates[0]
             if candidates:
@@ -115,6 +115,11 @@ class Resource:
                     "run `pulumi up` again."
                 )
         return None
+
+    def _alike(self, key: str, item: Answer, plan: Properties) -> bool:
+        known = self.fields[key]
+        alike = known.same or str
+        return alike(str(item.get(known.api or snake(key)))) == alike(str(plan.get(key)))
 
     def settle(self, api: Api, identity: str, properties: Properties, seconds: float) -> Properties:
         """Wait until the cloud is done with it, and return its properties then."""

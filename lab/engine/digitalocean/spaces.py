@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -281,12 +282,16 @@ BUCKET = Bucket(
 
 
 class Key(Resource):
-    """Its secret is told once, when it is made."""
+    """Its secret is told once, when it is made: where that answer is lost, the key is no use and taken away again."""
 
     def create(self, api: Api, plan: Properties) -> tuple[str, Properties]:
-        document = api.call("POST", self.path, f"creating {self.called(plan)}", sent(self.fields, plan))[
-            "key"
-        ]
+        doing, began = f"creating {self.called(plan)}", time.time()
+        try:
+            document = api.call("POST", self.path, doing, sent(self.fields, plan))["key"]
+        except Refusal as refused:
+            if not 0 < refused.status < 500 and (found := self.lost(api, plan, began, doing)):
+                api.call("DELETE", f"{self.path}/{segment(found['access_key'])}", doing)
+            raise
         return document["access_key"], {**kept(self.fields, plan), "secretKey": document["secret_key"]}
 
 
@@ -304,6 +309,7 @@ KEY = Key(
     noun="Spaces key",
     path="/v2/spaces/keys",
     envelope="key",
+    listed="keys",
     fields={
         "name": name(),
         "grants": array(
