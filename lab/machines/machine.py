@@ -108,6 +108,8 @@ class Machine:
             process = subprocess.Popen(
                 ["/bin/sh", str(Path(__file__).with_name("supervise.sh")), *command],
                 cwd=self.folder,
+                # What belongs to its network namespace a container may set, as a machine of its own would.
+                env={**os.environ, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,

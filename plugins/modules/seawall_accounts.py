@@ -37,6 +37,8 @@ options:
 DATABASES = ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/subuid", "/etc/subgid"]
 # Groups that are as good as root.
 ROOT_GROUPS = ("sudo", "docker", "lxd")
+# A key has no age: a password's, from login.defs, would shut it out one day.
+AGELESS = ["--key", "PASS_MAX_DAYS=-1", "--key", "PASS_MIN_DAYS=-1", "--key", "HOME_MODE=0750"]
 PROFILES = "/usr/share/pam-configs/"
 # What a block of a profile becomes a line of.
 STACKS = {
@@ -101,7 +103,9 @@ def commands(administrators, group, vendor_accounts, users, groups, shadow, prot
         todo.append(["groupadd", "--system", group])
     for name in names:
         if name not in users:
-            todo.append(["useradd", "--create-home", "--shell", "/bin/bash", "--groups", group, name])
+            todo.append(
+                ["useradd", *AGELESS, "--create-home", "--shell", "/bin/bash", "--groups", group, name]
+            )
         elif name not in groups.get(group, []):
             todo.append(["gpasswd", "--add", name, group])
         if users.get(name, "/bin/bash") in ("/usr/sbin/nologin", "/bin/false", "/sbin/nologin"):
@@ -118,6 +122,12 @@ def commands(administrators, group, vendor_accounts, users, groups, shadow, prot
             if name != "root" and users[name] != "/usr/sbin/nologin":
                 todo.append(["usermod", "--shell", "/usr/sbin/nologin", name])
     return todo
+
+
+def open_homes(administrators, homes):
+    """The administrators' homes that their group may write to, or others read."""
+    found = [homes[one["name"]] for one in administrators if one["name"] in homes]
+    return [home for home in found if os.path.isdir(home) and os.stat(home).st_mode & 0o027]
 
 
 def reader_commands(reader, users):
@@ -232,6 +242,13 @@ def converge(options, checking):
     todo = commands(
         administrators, options["group"], options["vendor_accounts"], users, groups, shadow, protected
     )
+    ages = {words[0]: words[4] for words in fields}
+    todo += [
+        ["chage", "--maxdays", "-1", one["name"]]
+        for one in administrators
+        if ages.get(one["name"], "") not in ("", "-1", "99999")
+    ]
+    todo += [["chmod", "g-w,o=", home] for home in open_homes(administrators, homes)]
     reader = options.get("reader") or {}
     todo += reader_commands(reader, users)
     files = host.declared(options["files"]) + reader_files(reader)

@@ -58,7 +58,11 @@ class Kernel:
         """Modules that modprobe refuses, by alias and by name."""
         words = [line.split() for line in self.host.check_output(MODULES).splitlines()]
         listed = {word[1] for word in words if word[:1] == ["blacklist"]}
-        never = {word[1] for word in words if word[:1] == ["install"] and word[2:] == ["/bin/false"]}
+        never = {
+            word[1]
+            for word in words
+            if word[:1] == ["install"] and word[2:] in (["/bin/false"], ["/bin/true"])
+        }
         return {name.replace("-", "_") for name in listed & never}
 
     @cached_property

@@ -379,7 +379,7 @@ def test_files(host):
 
 @control(
     "accounts-homes",
-    "Homes belong to their people, and others cannot write there",
+    "Homes belong to their people; their group cannot write there, and others cannot look in",
     severity="high",
     requirements=["pci-7.2.1", "cis-deb12-7.2.9"],
 )
@@ -388,7 +388,7 @@ def test_homes(host):
         if user.can_log_in:
             home = host.file(user.home)
             expect(home.user, user.home).to_be(user.name)
-            expect(f"{home.mode & 0o022:03o}", f"{user.home}, others may write").to_be("000")
+            expect(f"{home.mode & 0o027:03o}", f"{user.home}, beyond 750").to_be("000")
 
 
 @control(
@@ -505,3 +505,70 @@ def test_unused(host):
     if unused is None:
         not_applicable("this host keeps no record of last logins (lastlog, or lastlog2 since Debian 13)")
     expect(unused & {user.name for user in people(host) if user.can_log_in}, "unused").to_be_empty()
+
+
+def login_defs(host):
+    """/etc/login.defs: name → value."""
+    lines = host.check_output("cat /etc/login.defs").splitlines()
+    return {words[0]: words[-1] for line in lines if (words := line.split()) and not line.startswith("#")}
+
+
+@control(
+    "passwords-ageing",
+    "A password that somebody sets has to be changed within 90 days, and not at once",
+    severity="medium",
+    requirements=["pci-8.3.9", "cis-deb12-5.4.1.1", "cis-deb12-5.4.1.2", "cis-deb12-5.4.1.3"],
+)
+def test_ageing(host):
+    settings = login_defs(host)
+    expect(int(settings.get("PASS_MAX_DAYS", 99999)), "PASS_MAX_DAYS").to_be_within(1, 90)
+    expect(int(settings.get("PASS_MIN_DAYS", 0)), "PASS_MIN_DAYS").to_be_at_least(1)
+    expect(int(settings.get("PASS_WARN_AGE", 0)), "PASS_WARN_AGE").to_be_at_least(7)
+
+
+@control(
+    "passwords-rounds",
+    "Where a program asks for another hash than yescrypt, it is a slow one too",
+    severity="medium",
+    requirements=["pci-8.3.2", "cis-deb12-5.4.1.4"],
+)
+def test_rounds(host):
+    settings = login_defs(host)
+    expect(settings.get("ENCRYPT_METHOD", "DES"), "ENCRYPT_METHOD").to_be_one_of("YESCRYPT", "SHA512")
+    expect(int(settings.get("SHA_CRYPT_MIN_ROUNDS", 0)), "SHA_CRYPT_MIN_ROUNDS").to_be_at_least(65536)
+
+
+@control(
+    "accounts-ageless",
+    "No administrator's key is shut out by a password that ran out",
+    severity="high",
+    requirements=["pci-8.2.4"],
+)
+def test_ageless(host):
+    limits = {
+        line.split(":")[0]: line.split(":")[4] for line in host.check_output("cat /etc/shadow").splitlines()
+    }
+    aged = [name for name in declared(host) if limits.get(name, "") not in ("", "-1", "99999")]
+    expect(aged, "run out").to_be_empty()
+
+
+@control(
+    "accounts-new",
+    "A new account's home is its own, and its files are not for everybody",
+    severity="medium",
+    requirements=["pci-7.2.1", "cis-deb12-5.4.3.3", "cis-deb12-7.2.9"],
+)
+def test_new(host):
+    settings = login_defs(host)
+    expect(settings.get("UMASK", "022"), "UMASK").to_be_one_of("027", "077")
+    expect(settings.get("HOME_MODE", "0755"), "HOME_MODE").to_be_one_of("0750", "0700")
+
+
+@control(
+    "session-temporary",
+    "A session's temporary files lie in a folder of its own",
+    severity="low",
+    requirements=["pci-2.2.6"],
+)
+def test_session_temporary(host):
+    expect(len(pam(host, "session", "pam_tmpdir")), "pam_tmpdir in use").to_be_at_least(1)

@@ -73,3 +73,15 @@ def test_reported(host):
 def test_private(host):
     for path in (CONFIG, DATABASE):
         expect((host.file(path).user, host.file(path).mode), path).to_be(("root", 0o600))
+
+
+@control(
+    "integrity-packages",
+    "What packages brought is compared with what they said of it",
+    severity="low",
+    requirements=["pci-11.5.2"],
+)
+def test_packages(host):
+    expect(host.apt.installed, "installed").to_include("debsums")
+    when = host.check_output("sed -n 's/^CRON_CHECK=//p' /etc/default/debsums")
+    expect(when, "how often").to_be_one_of("daily", "weekly")

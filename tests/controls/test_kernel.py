@@ -154,6 +154,7 @@ def test_core_dumps(host):
         'cat /etc/security/limits.conf /etc/security/limits.d/*.conf | awk \'$2 == "hard" && $3 == "core"\''
     )
     held = {line.split()[0]: line.split()[3] for line in found.splitlines()}
+    expect(host.check_output("env -i /bin/bash -lc 'ulimit -S -c'"), "soft limit of a login shell").to_be("0")
     expect(held.get("*"), "hard core limit of everybody").to_be("0")
     expect(held.get("root"), "hard core limit of root").to_be("0")
 
@@ -210,6 +211,16 @@ def test_temporary(host):
         expect(host.kernel.mounts.get(path, {"no mount of its own"}), path).to_include(
             "nosuid", "nodev", "noexec"
         )
+
+
+@control(
+    "mounts-devices",
+    "Among devices, nothing can be run or become root",
+    severity="low",
+    requirements=["pci-2.2.6"],
+)
+def test_devices(host):
+    expect(host.kernel.mounts.get("/dev", {"no mount of its own"}), "/dev").to_include("nosuid", "noexec")
 
 
 @control(

@@ -346,3 +346,53 @@ def test_both_keys(host):
 def test_request_limits(host):
     for name in ("limit_req_zone", "limit_conn_zone", "limit_req", "limit_conn"):
         expect(len(directive(host, name)), name).to_be_at_least(1)
+
+
+@control(
+    "nginx-sandbox",
+    "A web server that was taken over gains no rights, writes nowhere else and meets no devices",
+    severity="medium",
+    requirements=["pci-2.2.6", "pci-6.4.1"],
+    on="web",
+)
+def test_sandbox(host):
+    names = ("NoNewPrivileges", "ProtectSystem", "ProtectHome", "PrivateDevices", "RestrictNamespaces")
+    shown = host.check_output(f"systemctl show nginx.service {' '.join(f'-p {name}' for name in names)}")
+    settings = dict(line.split("=", 1) for line in shown.splitlines())
+    for name, value in (
+        ("NoNewPrivileges", "yes"),
+        ("ProtectSystem", "strict"),
+        ("ProtectHome", "yes"),
+        ("PrivateDevices", "yes"),
+        ("RestrictNamespaces", "yes"),
+    ):
+        expect(settings.get(name), name).to_be(value)
+    running = host.check_output("cat /run/nginx.pid")
+    status = host.check_output("cat /proc/%s/status", running)
+    expect(re.findall(r"NoNewPrivs:\s+(\d)", status), "no new privileges of what runs").to_be(["1"])
+
+
+@control(
+    "nginx-tls-everywhere",
+    "No site on this host falls back to a TLS older than 1.2, or tells nginx's version",
+    severity="medium",
+    requirements=["pci-4.2.1", "pci-2.2.6"],
+    on="web",
+)
+def test_everywhere(host):
+    spoken = {word for value in directive(host, "ssl_protocols") for word in value.split()}
+    expect(spoken, "ssl_protocols").to_be_only({"TLSv1.2", "TLSv1.3"})
+    expect(set(directive(host, "server_tokens")), "server_tokens").to_be_only({"off"})
+
+
+@control(
+    "nginx-access-log",
+    "Every request of somebody is written down",
+    severity="medium",
+    requirements=["pci-10.2.1"],
+    on="web",
+)
+def test_access_log(host):
+    logs = directive(host, "access_log")
+    expect(len(logs), "access logs").to_be_at_least(1)
+    expect([log for log in logs if log.strip() == "off"], "switched off").to_be_empty()

@@ -110,3 +110,29 @@ def test_undone_at_boot(host):
 )
 def test_consistent(host):
     expect(host.check_output("dpkg --audit").splitlines(), "dpkg --audit").to_be_empty()
+
+
+@control(
+    "fail2ban-running",
+    "Who guesses at sshd is shut out",
+    severity="medium",
+    requirements=["pci-8.3.4", "pci-10.7.2"],
+)
+def test_fail2ban(host):
+    expect(host.daemon("fail2ban.service").at_boot, "at boot").to_be("enabled")
+    expect(host.run("fail2ban-client status sshd").rc, "the jail sshd").to_be(0)
+    expect(int(host.check_output("fail2ban-client get sshd maxretry")), "tries").to_be_within(1, 10)
+    expect(int(host.check_output("fail2ban-client get sshd bantime")), "seconds").to_be_at_least(1800)
+
+
+@control(
+    "fail2ban-spares",
+    "Administrators are never shut out of sshd by what they mistype",
+    severity="high",
+    requirements=["pci-8.3.4"],
+)
+def test_fail2ban_spares(host):
+    spared = {
+        word.removesuffix("/32") for word in host.check_output("fail2ban-client get sshd ignoreip").split()
+    }
+    expect(spared, "spared").to_include(*(r.removesuffix("/32") for r in host.vars["seawall_trusted_ranges"]))

@@ -6,7 +6,11 @@ import json
 
 import pytest
 
+from seawall.places import CHECKOUT
+from tests.controls import catalogue
 from tests.judges import hosts
+
+REASONS = hosts.explained((CHECKOUT / "docs" / "judges.md").read_text())
 
 
 def test_ssh_audit_is_read_to_its_notes():
@@ -102,3 +106,12 @@ def test_lynis_is_read_with_what_was_switched_off():
 def test_a_lynis_without_an_index_is_no_verdict():
     with pytest.raises(hosts.NoVerdict):
         hosts.lynis_report(REPORT.replace("hardening_index", "x"), LOG)
+
+
+def test_at_most_five_findings_are_explained_away_and_controls_show_how():
+    away = {known.partition(":")[0]: why for known, why in REASONS.items() if why.kind == "explained"}
+    controls = {control.id for control in catalogue.every()}
+    assert 1 <= len(away) <= 5
+    assert {known: why.shown_by for known, why in away.items() if not why.shown_by} == {}
+    assert {each for why in away.values() for each in why.shown_by} - controls == set()
+    assert {why.kind for why in REASONS.values()} <= {"explained", "judge", "machine", "advice"}

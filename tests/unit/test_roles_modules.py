@@ -47,7 +47,21 @@ class TestAccounts:
     def test_a_new_administrator_and_the_group(self):
         assert self.commands({"root": "/bin/bash"}, {}, {"root": ("*", "")}) == [
             ["groupadd", "--system", "sshusers"],
-            ["useradd", "--create-home", "--shell", "/bin/bash", "--groups", "sshusers", "ops"],
+            [
+                "useradd",
+                "--key",
+                "PASS_MAX_DAYS=-1",
+                "--key",
+                "PASS_MIN_DAYS=-1",
+                "--key",
+                "HOME_MODE=0750",
+                "--create-home",
+                "--shell",
+                "/bin/bash",
+                "--groups",
+                "sshusers",
+                "ops",
+            ],
         ]
 
     def test_strangers_leave_the_groups_that_matter(self):
