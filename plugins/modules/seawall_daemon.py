@@ -28,6 +28,7 @@ options:
   units: {type: list, elements: dict, description: "name, reads (globs), on_change (restart or reload)"}
   enabled: {type: list, elements: str, description: Units to start at boot only}
   role: {type: str, default: "", description: Whose files these are; the action plugin says it}
+  before_removal: {type: list, elements: raw, description: Commands that undo what units did when the role goes}
   probes: {type: list, elements: raw, description: Commands that must succeed once the units have loaded}
   live: {type: list, elements: raw, description: Commands that look whether what runs is as declared (exit status 0)}
   own_kernel: {type: str, description: Why this is skipped where the host shares another host's kernel (a container)}
@@ -45,6 +46,7 @@ def main():
             "needs": {"type": "list", "elements": "str", "default": []},
             "units": {"type": "list", "elements": "dict", "default": []},
             "enabled": {"type": "list", "elements": "str", "default": []},
+            "before_removal": {"type": "list", "elements": "raw", "default": []},
             "probes": {"type": "list", "elements": "raw", "default": []},
             "role": {"type": "str", "default": ""},
             "live": {"type": "list", "elements": "raw", "default": []},
@@ -82,7 +84,8 @@ def converge(options, checking):
     why += [f"{name} is not enabled" for name in disabled]
     result = {"changed": bool(why), "why": why, "diff": host.diff(wrong)}
     if not checking:
-        host.remember(options["role"], files, [unit.name for unit in units] + options["enabled"])
+        steps = {"before": options["before_removal"]} if options["before_removal"] else {}
+        host.remember(options["role"], files, [unit.name for unit in units] + options["enabled"], **steps)
     if not why:
         return result
     to_come = [path for path in options["needs"] if not os.path.exists(path)] if checking else []

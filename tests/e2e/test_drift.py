@@ -57,7 +57,10 @@ def said(differences: list[dict]) -> str:
 
 
 def test_nothing_is_invented(world, up):
+    """Nor is it drift that fail2ban shuts somebody out, which makes a table of its own, and lets them in again."""
     for run in range(CLEAN_RUNS):
+        ban = "banip" if run % 2 == 0 else "unbanip"
+        as_root(world, {"app-1": [f"fail2ban-client set sshd {ban} 192.0.2.77"]})
         code, found = look(world, "--quick", "--layer", "hosts")
         assert (code, found) == (0, []), f"clean run {run + 1}: {said(found)}"
 
@@ -107,7 +110,7 @@ def test_controls_that_turned_are_found_and_no_other(world, up):
 
 TREE = (
     "find / -xdev ( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/log -o -path"
-    " /var/tmp -o -path /var/lib/systemd ) -prune -o -printf '%p %y %m %U %G %s %T@ %C@\\n'"
+    " /var/tmp -o -path /var/lib/systemd -o -path /var/lib/fail2ban ) -prune -o -printf '%p %y %m %U %G %s %T@ %C@\\n'"
 )
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from lab import instance
+from lab.network import plan
 from tests.lab import roles_lab
 from tests.lab.roles_host import Host, eventually
 
@@ -113,6 +115,39 @@ def test_the_one_use_host_key_is_refused(converged: Host, roles: roles_lab.Roles
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 255
     assert "verification failed" in done.stderr
+
+
+def test_who_guesses_is_shut_out_and_an_administrator_never(
+    converged: Host, roles: roles_lab.RolesLab
+) -> None:
+    """Both guess alike; the stranger gets to sshd only because ufw is told so for the length of this test."""
+    place = instance.find(roles.instance)
+    assert place
+    administrator, stranger = place.address(plan.ADMINISTRATOR), place.address(plan.OUTSIDE)
+    elsewhere = ["ip", "netns", "exec", place.namespace("outside")]
+    guess = ["ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-p", "2222"]
+    guess += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    guess += [f"guest@{converged.variables['ansible_host']}"]
+
+    def answer(*argv: str) -> str:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 255
+        return done.stderr
+
+    way_in = f"INPUT -s {stranger} -p tcp --dport 2222 -j ACCEPT"
+    converged.ssh(f"sudo iptables -I {way_in}")
+    try:
+        for _ in range(6):
+            assert "Permission denied" in answer(*guess)
+        assert "Permission denied" in answer(*elsewhere, *guess)
+        eventually(lambda: "Connection refused" in answer(*elsewhere, *guess), 60, "the stranger is shut out")
+        # Read in the journal's order: by now the administrator's guesses have been counted, or rather not.
+        said = converged.ssh("sudo cat /var/log/fail2ban.log; sudo fail2ban-client get sshd banned")
+        assert said.count(f"Ignore {administrator} by ip") >= 6
+        assert said.splitlines()[-1] == f"['{stranger}']"
+        assert "Permission denied" in answer(*guess)
+    finally:
+        converged.ssh(f"sudo iptables -D {way_in}; sudo fail2ban-client unban --all")
 
 
 def test_a_line_logged_here_is_filed_there_under_its_peer(converged: Host, logs: Host) -> None:

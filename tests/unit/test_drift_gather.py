@@ -89,6 +89,51 @@ def test_a_table_of_nft_with_something_in_it_is_told(says, body):
     assert list(script.rules()) == ["nft table inet x"]
 
 
+BANNED = """table inet f2b-table {
+    set addr-set-sshd {
+        type ipv4_addr
+        elements = { 192.0.2.77, 192.0.2.78,
+                 192.0.2.79 }
+    }
+
+    set addr6-set-sshd {
+        type ipv6_addr
+        elements = { 2001:db8::1 }
+    }
+
+    chain f2b-chain {
+        type filter hook input priority filter - 1; policy accept;
+        tcp dport 2222 ip saddr @addr-set-sshd reject with icmp port-unreachable
+        tcp dport 2222 ip6 saddr @addr6-set-sshd reject with icmpv6 port-unreachable
+    }
+}
+"""
+
+
+def test_addresses_that_fail2ban_shut_out_come_and_go(says):
+    says["kernel"] = "inet f2b-table\n"
+    says["nft -s list ruleset"] = BANNED
+    assert script.rules() == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("192.0.2.77", "192.0.2.0/24"),
+        ("192.0.2.77", "192.0.2.7-192.0.2.9"),
+        ("tcp dport 2222 ip saddr", "tcp dport 443 accept\n        tcp dport 2222 ip saddr"),
+        ("@addr-set-sshd reject", "@addr-set-sshd accept"),
+        ("policy accept", "policy drop"),
+        ("hook input", "hook forward"),
+        ("f2b-table", "f2b-tables"),
+    ],
+)
+def test_what_else_stands_in_fail2bans_table_is_told(says, old, new):
+    says["kernel"] = "inet f2b-table\n"
+    says["nft -s list ruleset"] = BANNED.replace(old, new)
+    assert any(key.startswith("nft table inet f2b-table") for key in script.rules())
+
+
 def test_a_table_that_no_tool_here_lists_is_told_by_the_kernel(says):
     says["kernel"] = "ip filter\nip6 nat\ninet filter\nnetdev zz\n"
     assert script.rules() == {"nft table inet filter": "there", "nft table netdev zz": "there"}
