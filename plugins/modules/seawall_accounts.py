@@ -31,7 +31,7 @@ options:
   vendor_accounts: {type: list, elements: str, default: [], description: Locked where they exist}
   files: {type: list, elements: dict, default: [], description: Further files, as in seawall_daemon}
   absent: {type: list, elements: str, default: [], description: Files that should not exist; globs}
-  reader: {type: dict, description: "name, public_keys, command: an account that can only run that; none without keys"}
+  reader: {type: dict, description: "name, public_keys, command, jumps: an account for those alone"}
 """
 
 DATABASES = ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/subuid", "/etc/subgid"]
@@ -151,7 +151,11 @@ def reader_files(reader):
         return []
     if not all(KEY.match(key.strip()) for key in keys):
         raise host.HostError(f"The account {name} needs public keys, each on one line.")
-    bonds = f'restrict,command="{reader["command"]}"'
+    # On a bastion it passes through to the hosts behind, as administrators do, and nowhere else.
+    ways = [f'permitopen="{target}"' for target in reader.get("jumps") or []]
+    bonds = ",".join(
+        ["restrict", *(["port-forwarding", *ways] if ways else []), f'command="{reader["command"]}"']
+    )
     text = "".join(f"{bonds} {key.strip()}\n" for key in keys)
     path = f"{reader_home(name)}/.ssh/authorized_keys"
     return [host.File(path, text.encode() if keys else None)]

@@ -10,6 +10,7 @@ import hashlib
 import json
 import shlex
 import socket
+import threading
 from typing import Any
 
 import paramiko
@@ -20,6 +21,8 @@ from seawall.places import CHECKOUT
 SCRIPT = CHECKOUT / "roles" / "accounts" / "files" / "drift-gather"
 SCHEMA_VERSION = 1
 ANSWER_SECONDS = 180
+LOGINS = threading.BoundedSemaphore(8)
+"""Logins at a bastion that may be under way at once: its sshd takes ten from one address (PerSourceMaxStartups)."""
 
 Facts = dict[str, Any]
 """Sections of flat entries; ``roles/accounts/files/drift-gather`` says what each holds."""
@@ -43,7 +46,8 @@ def gather(route: Route) -> Facts:
     try:
         if route.jump:
             jump = route.jump
-            via = logged_in(jump, socket.create_connection((jump.address, jump.port), CONNECT_SECONDS))
+            with LOGINS:
+                via = logged_in(jump, socket.create_connection((jump.address, jump.port), CONNECT_SECONDS))
             sock: Any = via.get_transport().open_channel(
                 "direct-tcpip", (route.address, route.port), ("127.0.0.1", 0), timeout=CONNECT_SECONDS
             )

@@ -35,6 +35,16 @@ OPS = [{"name": "ops", "public_keys": [KEY]}]
 
 
 class TestAccounts:
+    def test_a_watch_passes_through_a_bastion_and_nowhere_else(self):
+        bound = {"name": "watch", "public_keys": [KEY], "command": "look"}
+        (file,) = accounts.reader_files(bound)
+        assert file.content.decode() == f'restrict,command="look" {KEY}\n'
+        (file,) = accounts.reader_files(bound | {"jumps": ["10.20.0.2:2222", "10.20.0.3:2222"]})
+        assert file.content.decode() == (
+            'restrict,port-forwarding,permitopen="10.20.0.2:2222",permitopen="10.20.0.3:2222",command="look" '
+            f"{KEY}\n"
+        )
+
     def commands(self, users, groups, shadow, administrators=OPS, vendor=("debian",)):
         protected = ("sshusers", "sudo")
         return accounts.commands(administrators, "sshusers", list(vendor), users, groups, shadow, protected)
