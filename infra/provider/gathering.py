@@ -10,15 +10,17 @@ from typing import Generic, TypeVar
 
 PAUSE_SECONDS = 2.0
 """The engine hands hardenings over within milliseconds; on a very busy machine half a second was too short."""
+LONGEST_SECONDS = 60.0
+"""After so long whoever was expected is taken not to come: the engine gave it up in between."""
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
 class Gathering(Generic[Job, Result]):
-    """``work`` gets all jobs that came while it was at work on earlier ones, and whoever still comes within a ``pause``
-    (``PAUSE_SECONDS``) of the last, and answers by job; each caller gets its own answer. Where one is an exception, its
-    caller meets it.
+    """``work`` gets all jobs that came while it was at work on earlier ones, whoever is expected, and whoever still
+    comes within a ``pause`` (``PAUSE_SECONDS``) of the last, and answers by job; each caller gets its own answer. Where
+    one is an exception, its caller meets it.
 
     The engine asks for resources side by side; ten droplets hardened by one Ansible run take little longer than one.
     """
@@ -30,13 +32,26 @@ class Gathering(Generic[Job, Result]):
     ) -> None:
         self._work, self.pause = work, pause
         self._turn, self._list = threading.Lock(), threading.Lock()
+        self._news, self.coming = threading.Condition(), set[str]()
         self.waiting: list[tuple[Job, Future[Result]]] = []
 
-    def do(self, job: Job) -> Result:
+    def expect(self, who: str) -> None:
+        """``who`` is about to hand something in."""
+        with self._news:
+            self.coming.add(who)
+
+    def forgo(self, who: str) -> None:
+        """``who`` is not, or has done so."""
+        with self._news:
+            self.coming.discard(who)
+            self._news.notify_all()
+
+    def do(self, job: Job, who: str = "") -> Result:
         """Hand in ``job`` and wait for what becomes of it."""
         mine: Future[Result] = Future()
         with self._list:
             self.waiting.append((job, mine))
+        self.forgo(who)
         with self._turn:  # the first who comes works for all that wait
             if not mine.done():
                 self._together()
@@ -47,6 +62,9 @@ class Gathering(Generic[Job, Result]):
         while seen < len(self.waiting):
             seen = len(self.waiting)
             self.pause()
+            with self._news:
+                if not self._news.wait_for(lambda: not self.coming, LONGEST_SECONDS):
+                    self.coming.clear()
         with self._list:
             taken, self.waiting = self.waiting, []
         try:

@@ -78,8 +78,10 @@ class Hardening:
         self.stopped = ""
 
     def check(self, request: rpc.CheckRequest) -> rpc.CheckResponse:
+        self.gathering.expect(request.urn)  # a creation or an update follows, unless said otherwise
         inputs = plain(request.new_inputs)
         if failures := faults(inputs):
+            self.gathering.forgo(request.urn)
             return rpc.CheckResponse(
                 inputs=request.new_inputs,
                 failures=[rpc.CheckFailure(name, said) for name, said in failures.items()],
@@ -92,6 +94,8 @@ class Hardening:
         found = changes(plain(request.old_state), plain(request.new_inputs))
         if found:
             self.tell(request.urn, f"{REASON}{because(found)}")
+        else:
+            self.gathering.forgo(request.urn)
         replaced = "dropletId" in found
         kind = rpc.PropertyDiffKind.UPDATE_REPLACE if replaced else rpc.PropertyDiffKind.UPDATE
         return rpc.DiffResponse(
@@ -104,18 +108,20 @@ class Hardening:
     def create(self, request: rpc.CreateRequest) -> rpc.CreateResponse:
         inputs = plain(request.properties)
         if request.preview:
+            self.gathering.forgo(request.urn)
             return rpc.CreateResponse(
                 "", properties({**inputs, "dropletId": UNKNOWN, "verification": UNKNOWN})
             )
-        done = self.gathering.do(Job(request.urn, inputs, update=False))
+        done = self.gathering.do(Job(request.urn, inputs, update=False), request.urn)
         return rpc.CreateResponse(f"{inputs['name']}.{inputs['dropletId']}", properties({**inputs, **done}))
 
     def update(self, request: rpc.UpdateRequest) -> rpc.UpdateResponse:
         inputs = plain(request.news)
         if request.preview:
+            self.gathering.forgo(request.urn)
             return rpc.UpdateResponse(properties({**inputs, "verification": UNKNOWN}))
         port = plain(request.olds)["network"]["ssh_port"]
-        done = self.gathering.do(Job(request.urn, inputs, update=True, port=port))
+        done = self.gathering.do(Job(request.urn, inputs, update=True, port=port), request.urn)
         return rpc.UpdateResponse(properties({**inputs, **done}))
 
     def read(self, request: rpc.ReadRequest) -> rpc.ReadResponse:

@@ -322,6 +322,35 @@ class TestReadingAndLeaving:
 
 
 class TestGathering:
+    def test_who_is_expected_is_waited_for(self):
+        """The engine has asked about three and comes with them one by one, however slowly: one run takes them all."""
+        runs: list[list[int]] = []
+
+        def work(jobs: list[int]) -> dict[int, int]:
+            runs.append(sorted(jobs))
+            return {job: job for job in jobs}
+
+        gathering = Gathering(work, pause=lambda: None)
+        for who in ("one", "two", "three", "four"):
+            gathering.expect(who)
+        with ThreadPoolExecutor(3) as pool:
+            first = pool.submit(gathering.do, 1, "one")
+            while not gathering.waiting:
+                time.sleep(0.001)
+            gathering.forgo("four")
+            second = pool.submit(gathering.do, 2, "two")
+            assert not first.done()
+            third = pool.submit(gathering.do, 3, "three")
+            assert [each.result(10) for each in (first, second, third)] == [1, 2, 3]
+        assert runs == [[1, 2, 3]]
+
+    def test_who_never_comes_is_not_waited_for_twice(self, monkeypatch):
+        monkeypatch.setattr("gathering.LONGEST_SECONDS", 0.01)
+        gathering = Gathering(lambda jobs: {job: job for job in jobs}, pause=lambda: None)
+        gathering.expect("nobody")
+        assert gathering.do(1, "one") == 1
+        assert gathering.coming == set()
+
     def test_what_comes_while_one_runs_is_taken_together(self):
         runs, begun, go_on = [], threading.Event(), threading.Event()
 
