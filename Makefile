@@ -90,7 +90,8 @@ soak: $(READY)
 		tests/lab/test_machines_qemu.py tests/e2e/test_drift.py tests/lab/test_roles_converge.py \
 		tests/lab/test_roles_faults.py tests/lab/test_roles_lockout.py \
 		tests/lab/test_engine_faults.py tests/lab/test_engine_operators.py tests/lab/test_api_scale.py \
-		tests/lab/test_api_schemathesis.py
+		tests/lab/test_api_schemathesis.py tests/lab/test_engine_growth.py \
+		tests/e2e/test_hardening.py
 
 lock: $(READY)
 	@$(VENV)/bin/uv pip compile requirements.in --python-version 3.11 --generate-hashes \
