@@ -9,10 +9,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.watch import Seen, watching
 from tests.e2e.world import CHECKOUT, SEAWALL, World
 
 
@@ -33,7 +35,16 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def interrupted(world: World) -> str:
+def seen(world: World) -> Iterator[Seen]:
+    """What was seen from before the first droplet until the main job had ended (and `up` closes its eyes)."""
+    with ExitStack() as eyes:
+        found = eyes.enter_context(watching(world.instance))
+        found.close = eyes.close
+        yield found
+
+
+@pytest.fixture(scope="session")
+def interrupted(world: World, seen: Seen) -> str:
     """`seawall up` and everything it started, killed without warning while the first droplet is being created."""
     log = world.folder / "logs" / "pulumi-up.log"
     process = subprocess.Popen(
@@ -64,8 +75,9 @@ def _created_so_far(log: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def up(world: World, interrupted: str) -> subprocess.CompletedProcess[str]:
+def up(world: World, seen: Seen, interrupted: str) -> subprocess.CompletedProcess[str]:
     """The main job, after that kill."""
     ended = world.seawall("up")
+    seen.close()
     assert ended.returncode == 0, ended.stderr + ended.stdout
     return ended

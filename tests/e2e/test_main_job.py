@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from lab.instance import tag
+from tests.e2e.watch import DROPLETS as WATCHED
 from tests.e2e.world import CHECKOUT, PROBE, handshake, probe_here
 
 DROPLETS = {"app-1": "app", "app-2": "app", "logs-1": "logs"}
@@ -59,6 +60,19 @@ def curl(world, *options: str) -> subprocess.CompletedProcess[str]:
         ["curl", "-sS", "--max-time", "15", "--cacert", authority, *resolve, *options],
         capture_output=True,
         text=True,
+    )
+
+
+def test_the_network_is_as_declared_and_costs_what_it_costs(world, up):
+    drawn = world.seawall("graph", "--live", "--json", "-o", str(world.folder / "network.html"))
+    assert drawn.returncode == 0, drawn.stdout + drawn.stderr
+    assert {each["state"] for each in json.loads(drawn.stdout)["openings"]} == {"declared"}
+    assert "seawall-lab-test-app-loadbalancer" in (world.folder / "network.html").read_text()
+    cost = json.loads(world.seawall("cost", "--json").stdout)
+    droplets = {"s-1vcpu-1gb": 6, "s-1vcpu-2gb": 12}  # larger ones, if test_hardening.py ran before
+    of_droplets = sum(droplets[each["size"]] for each in world.outputs()["droplets"].values())
+    assert (cost["month"], cost["unknown"]) == (of_droplets + 12 + 5, []), (
+        "a load balancer at 12, Spaces at 5"
     )
 
 
@@ -210,6 +224,15 @@ def test_no_secret_lies_open(world, up):
     assert data.count("PRIVATE KEY-----") == 2, "one begin and one end"
     for name, secret in secrets.items():
         assert secret not in data, name
+
+
+def test_no_droplet_was_ever_reachable_before_its_firewall_stood(world, up, seen):
+    """A stranger tried the first addresses from before they were given out until the main job had ended."""
+    address = world.outputs()["loadbalancer_ip"]
+    assert (address, 443, "open") in seen.reached, "the stranger has eyes"
+    assert {(where, port) for where, port, _ in seen.reached} <= {(address, 443), (address, 80)}
+    given = {int(each["public_ip"].rpartition(".")[2]) for each in world.outputs()["droplets"].values()}
+    assert given <= set(WATCHED), "it tried where the droplets came to be"
 
 
 def test_logs_of_a_droplet_arrive_under_its_authenticated_name(world, up):
