@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from seawall.facts import Machine
 
+PATIENCE = 20
+"""Seconds for a handshake that takes milliseconds: a busy host is no other host."""
 VERSIONS = {"TLS 1.0": "-tls1", "TLS 1.1": "-tls1_1", "TLS 1.2": "-tls1_2", "TLS 1.3": "-tls1_3"}
 
 
@@ -24,14 +26,19 @@ class Tls:
 
     def _command(self, options: str, said: str = "") -> str:
         feed = f"printf %s {shlex.quote(said)} | " if said else ""
-        return f"{feed}timeout 5 openssl s_client {self.target} {options} 2>&1"
+        return f"{feed}timeout {PATIENCE} openssl s_client {self.target} {options} 2>&1"
 
-    def _talk(self, options: str, said: str = "") -> str:
-        return self.host.run(self._command(options, said)).stdout
+    def _talk(self, options: str, said: str = "", until: str = "") -> str:
+        """What s_client prints. Whoever never came so far as to say ``until`` (a pattern) was not asked: not knowing
+        is no finding."""
+        answer = self.host.run(self._command(options, said))
+        if answer.rc == 124 and not re.search(until, answer.stdout, re.MULTILINE):
+            raise TimeoutError(f"no TLS handshake with {self.target} within {PATIENCE} s")
+        return answer.stdout
 
     def handshake(self, options: str = "") -> str | None:
         """The suite agreed on, such as ``ECDHE-ECDSA-AES128-GCM-SHA256``; None where there was no agreement."""
-        found = re.search(r"Cipher is (\S+)", self._talk(options))
+        found = re.search(r"Cipher is (\S+)", self._talk(options, until="Cipher is"))
         return found[1] if found and found[1] != "(NONE)" else None
 
     @cached_property
@@ -54,9 +61,8 @@ class Tls:
     @cached_property
     def certificate(self) -> dict[str, str]:
         """Of the certificate shown: its ``key``'s bits and ``algorithm``, its ``signature``, ``valid`` or not."""
-        text = self.host.run(
-            f"timeout 5 openssl s_client {self.target} 2>/dev/null | openssl x509 -noout -text -checkend 0"
-        ).stdout
+        shown = shlex.quote(self._talk("", until="Cipher is"))
+        text = self.host.run(f"printf %s {shown} | openssl x509 -noout -text -checkend 0").stdout
         fields = {
             "key": r"Public-Key: \((\d+) bit\)",
             "algorithm": r"Public Key Algorithm: (\S+)",
@@ -68,11 +74,11 @@ class Tls:
     @property
     def tickets(self) -> bool:
         """Whether a TLS 1.2 client is handed a session ticket."""
-        return "TLS session ticket:" in self._talk("-tls1_2")
+        return "TLS session ticket:" in self._talk("-tls1_2", until="Cipher is")
 
-    def exchange(self, said: str) -> str:
-        """What the server says to ``said``, from a client without a certificate."""
-        return self._talk("-quiet -ign_eof", said)
+    def exchange(self, said: str, until: str = "") -> str:
+        """What the server says to ``said``, from a client without a certificate; ``until`` as in `_talk`."""
+        return self._talk("-quiet -ign_eof", said, until)
 
     def http(
         self, path: str = "/", method: str = "GET", headers: tuple[str, ...] = (), *, name: str
@@ -81,7 +87,7 @@ class Tls:
         request = "\r\n".join(
             [f"{method} {path} HTTP/1.1", f"Host: {name}", "Connection: close", *headers, "", ""]
         )
-        return Response(self.exchange(request))
+        return Response(self.exchange(request, until=r"^HTTP/"))
 
 
 class Response:

@@ -11,10 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-a.conf"  # sorts before Seawall's, so it wins
-RELOAD_SSHD = "systemctl reload ssh"
+RELOAD_SSHD = "systemctl reset-failed ssh; systemctl restart ssh"
+"""By a restart, which is over when sshd listens again; and as often as mutants like."""
 SITE = "/etc/nginx/conf.d/seawall.conf"
-RELOAD_NGINX = "systemctl reload nginx"
-RESTART_RSYSLOG = "systemctl restart rsyslog"
+RELOAD_NGINX = (
+    "systemctl reset-failed nginx; systemctl restart nginx"  # no worker of before answers any longer
+)
+RESTART_RSYSLOG = "systemctl reset-failed rsyslog; systemctl restart rsyslog"
 RSYSLOG = "/etc/rsyslog.d/10-seawall.conf"
 COLLECTOR = "/etc/rsyslog.d/20-seawall-collector.conf"
 RELAY = "/etc/systemd/system/seawall-journal.service"

@@ -67,8 +67,9 @@ _numbers = itertools.count()
 class RolesLab:
     """A running lab with the droplets of ``tiers``; ``inventory`` is the file to give to Ansible."""
 
-    def __init__(self, scratch: Path, tiers: dict[str, str]) -> None:
-        self.directory, self.tiers = scratch, tiers
+    def __init__(self, scratch: Path, tiers: dict[str, str], own_kernel: frozenset[str] = frozenset()) -> None:
+        """``own_kernel``: the droplets that are virtual machines."""
+        self.directory, self.tiers, self.own_kernel = scratch, tiers, own_kernel
         self.instance = f"test-roles-{os.getpid()}-{next(_numbers)}"
         self.inventory = scratch / "inventory.json"
         self.key = _keypair(scratch / "administrator")
@@ -131,7 +132,8 @@ class RolesLab:
         host_key = self.host_keys[name]
         private = "".join(f"    {line}\n" for line in host_key.read_text().splitlines()).rstrip()
         data = USER_DATA.format(administrator=_public(self.key), private=private, public=_public(host_key))
-        droplet = {"name": name, "region": "fra1", "size": "s-1vcpu-1gb", "image": "debian-12-x64"}
+        size = "c-2" if name in self.own_kernel else "s-1vcpu-1gb"
+        droplet = {"name": name, "region": "fra1", "size": size, "image": "debian-12-x64"}
         if MIXED and name == "app-2":
             droplet["image"], data = "debian-13-x64", data + BY_SOCKET
         body = {**droplet, "vpc_uuid": vpc, "user_data": data}
@@ -226,9 +228,11 @@ class RolesLab:
 
 
 @contextlib.contextmanager
-def running(scratch: Path, tiers: dict[str, str] = TIERS) -> Iterator[RolesLab]:
-    """A lab for as long as the block runs; nothing of it is left afterwards."""
-    lab = RolesLab(scratch, tiers)
+def running(
+    scratch: Path, tiers: dict[str, str] = TIERS, own_kernel: frozenset[str] = frozenset()
+) -> Iterator[RolesLab]:
+    """A lab for as long as the block runs; nothing of it is left afterwards. ``own_kernel``: see `RolesLab`."""
+    lab = RolesLab(scratch, tiers, own_kernel)
     try:
         lab.build()
         yield lab

@@ -50,10 +50,10 @@ def test_the_second_run_changes_nothing(converged: Host) -> None:
 
 @pytest.mark.skipif(not roles_lab.MIXED, reason="part of make soak")
 def test_debian_13_is_among_the_hosts_and_its_sshd_no_longer_waits_for_a_socket(
-    converged: Host, lab: roles_lab.RolesLab
+    converged: Host, roles: roles_lab.RolesLab
 ) -> None:
     """Its ssh.socket, enabled before as Ubuntu has it, would keep sshd from listening where it is told to."""
-    app_2 = Host("app-2", lab.inventory, lab.directory)
+    app_2 = roles.host("app-2")
     assert app_2.ssh("cat /etc/debian_version").startswith("13")
     states = app_2.ssh(
         "for unit in ssh.socket ssh.service; do systemctl is-active $unit; systemctl is-enabled $unit; done; true"
