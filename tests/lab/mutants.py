@@ -61,7 +61,8 @@ def edited(
 ) -> Mutant:
     """A line of a file changed by sed, and ``then`` whatever makes it count; ``healed`` where healing takes more."""
     kept = f"/root/{Path(path).name}.kept"
-    broken = f"cp -p {path} {kept}; sed -i {shlex.quote(change)} {path}; ! cmp -s {path} {kept}; {then}"
+    unchanged = f"if cmp -s {path} {kept}; then echo {path} was so already; exit 1; fi"
+    broken = f"cp -p {path} {kept}; sed -i {shlex.quote(change)} {path}; {unchanged}; {then}"
     back = f"cp -p {kept} {path}; rm {kept}; {healed or then}"
     return mutant(name, broken, back, *controls, on=on, own_kernel=own_kernel)
 
@@ -124,7 +125,7 @@ def upgrades(name: str, line: str, *controls: str) -> Mutant:
 
 SSHD = [
     keyword("Port 2022", "sshd-port", "services-listeners"),
-    keyword("AddressFamily inet", "sshd-addresses", "services-listeners"),
+    keyword("AddressFamily inet", "sshd-addresses"),
     mutant(
         "sshd: HostKey of ECDSA",
         f"ssh-keygen -q -t ecdsa -N '' -f /etc/ssh/mutant; umask 022; "
@@ -342,7 +343,14 @@ FIREWALL = [
         "ufw-at-boot",
     ),
     edited("ufw logs nothing", "/etc/ufw/ufw.conf", "s/^LOGLEVEL=.*/LOGLEVEL=off/", "true", "ufw-logging"),
-    firewall("everything comes in", "iptables -P INPUT ACCEPT", "ufw-incoming"),
+    firewall(
+        "everything comes in",
+        "iptables -P INPUT ACCEPT",
+        "ufw-incoming",
+        "network-silence",
+        "network-undeclared-ports",
+        "network-standard-ssh-port",
+    ),
     firewall("everything is passed on", "iptables -P FORWARD ACCEPT", "ufw-forwarding"),
     firewall(
         "mail goes out",

@@ -539,8 +539,8 @@ def named(mutant: Mutant) -> str:
 
 def assert_told(hosts: Hardened, mutant: Mutant) -> None:
     name = hosts.names[mutant.on]
-    hosts.as_root(mutant.on, mutant.broken)
     try:
+        hosts.as_root(mutant.on, mutant.broken)
         assert wrong(hosts.findings()) == {(control, name) for control in mutant.controls}
     finally:
         hosts.as_root(mutant.on, mutant.healed)
