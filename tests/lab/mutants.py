@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-a.conf"  # sorts before Seawall's, so it wins
+LAST_DROP_IN = "/etc/ssh/sshd_config.d/zz.conf"  # for the few keywords whose last value counts, not the first
 RELOAD_SSHD = "systemctl reset-failed ssh; systemctl restart ssh"
 """By a restart, which is over when sshd listens again; and as often as mutants like."""
 SITE = "/etc/nginx/conf.d/seawall.conf"
@@ -43,10 +44,10 @@ def mutant(
     return Mutant(name, on, broken, healed, frozenset(controls), own_kernel)
 
 
-def sshd(name: str, line: str, *controls: str) -> Mutant:
+def sshd(name: str, line: str, *controls: str, drop_in: str = DROP_IN) -> Mutant:
     """A drop-in that sorts first, which sshd has read."""
-    broken = f"umask 022; echo {shlex.quote(line)} > {DROP_IN}; {RELOAD_SSHD}"
-    return mutant(name, broken, f"rm {DROP_IN}; {RELOAD_SSHD}", *controls)
+    broken = f"umask 022; echo {shlex.quote(line)} > {drop_in}; {RELOAD_SSHD}"
+    return mutant(name, broken, f"rm {drop_in}; {RELOAD_SSHD}", *controls)
 
 
 def edited(
@@ -67,9 +68,9 @@ def edited(
     return mutant(name, broken, back, *controls, on=on, own_kernel=own_kernel)
 
 
-def keyword(line: str, *controls: str) -> Mutant:
+def keyword(line: str, *controls: str, drop_in: str = DROP_IN) -> Mutant:
     """One keyword of sshd's set otherwise; named by it."""
-    return sshd(f"sshd: {line}", line, *controls)
+    return sshd(f"sshd: {line}", line, *controls, drop_in=drop_in)
 
 
 def kernel(setting: str, value: int, *controls: str) -> Mutant:
@@ -157,8 +158,8 @@ SSHD = [
     keyword("LoginGraceTime 120", "sshd-login-grace"),
     keyword("MaxAuthTries 10", "sshd-auth-tries"),
     keyword("MaxSessions 100", "sshd-sessions"),
-    keyword("MaxStartups 100:30:200", "sshd-startups"),
-    keyword("PerSourceMaxStartups none", "sshd-startups"),
+    keyword("MaxStartups 100:30:200", "sshd-startups", drop_in=LAST_DROP_IN),
+    keyword("PerSourceMaxStartups none", "sshd-startups", drop_in=LAST_DROP_IN),
     keyword("ClientAliveInterval 0", "sshd-dead-peers"),
     keyword("ClientAliveCountMax 0", "sshd-dead-peers"),
     keyword("TCPKeepAlive yes", "sshd-dead-peers"),

@@ -67,7 +67,9 @@ _numbers = itertools.count()
 class RolesLab:
     """A running lab with the droplets of ``tiers``; ``inventory`` is the file to give to Ansible."""
 
-    def __init__(self, scratch: Path, tiers: dict[str, str], own_kernel: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, scratch: Path, tiers: dict[str, str], own_kernel: frozenset[str] = frozenset()
+    ) -> None:
         """``own_kernel``: the droplets that are virtual machines."""
         self.directory, self.tiers, self.own_kernel = scratch, tiers, own_kernel
         self.instance = f"test-roles-{os.getpid()}-{next(_numbers)}"

@@ -22,10 +22,12 @@ from tests.lab.roles_lab import RolesLab
 
 SOAK = bool(os.environ.get("SEAWALL_SOAK"))
 SEED = int(os.environ.get("SEAWALL_SEED") or random.randrange(10**6))
-KILLS = int(os.environ.get("SEAWALL_KILLS") or (20 if SOAK else 2))
+KILLS = int(os.environ.get("SEAWALL_KILLS") or 20)
 """Tasks at which a run is killed, picked by the seed, which is printed; SEAWALL_SEED repeats one."""
-pytestmark = pytest.mark.timeout(1800)
-soak = pytest.mark.skipif(not SOAK, reason="a minute or more on a quiet machine: make soak")
+pytestmark = [
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(not SOAK, reason="takes a host apart for half an hour: make soak"),
+]
 
 # What the roles manage, and what runs, as text that is the same on a host that is the same. What differs by chance is
 # left out: when keys and certificates were made, counters, and apt's and dpkg's own records.
