@@ -37,7 +37,8 @@ STATE = (
     'opt/example-app usr/share/pam-configs etc/seawall home/ops/.ssh ! -name "*.pyc" ! -type d '
     '-printf "%p %m %u %l\\n" | sort; '
     "find etc/ssh etc/ufw etc/sudoers.d etc/pam.d etc/apt/apt.conf.d etc/sysctl.d etc/nginx etc/rsyslog.d "
-    "usr/local/lib/seawall -type f | sort | xargs sha256sum; getent passwd; getent group; sshd -T; nginx -T 2>&1; "
+    "usr/local/lib/seawall -type f | sort | xargs sha256sum; getent passwd; getent group; sshd -T; "
+    "nginx -T 2>/dev/null; "
     "sysctl -a -r '^net.ipv4.conf.*(redirects|source_route|rp_filter|martians)' 2>/dev/null; "
     "for unit in ssh ufw nginx rsyslog example-app apt-daily.timer seawall-kernel seawall-integrity.timer; do "
     "systemctl is-active $unit; systemctl is-enabled $unit; done; "
