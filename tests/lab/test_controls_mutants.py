@@ -45,6 +45,10 @@ pytestmark = pytest.mark.timeout(1800)
 
 STRANGER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIntruderIntruderIntruderIntruderIntruderIntru stranger"
 OWN_KEYS = "/home/ops/.ssh/authorized_keys"
+RESTART_FAIL2BAN = (
+    "systemctl restart fail2ban; timeout 60 sh -c 'until fail2ban-client status sshd; do sleep 0.2; done'"
+)
+"""Over when it watches sshd: systemd takes it for running some seconds before."""
 LISTENER = "systemd-run -q --unit=stranger python3 -m http.server 9000 --directory /run/sshd"
 
 MUTANTS = [
@@ -318,8 +322,9 @@ MUTANTS = [
     mutant(
         "sshd's settings are everybody's",
         "chmod 644 /etc/ssh/sshd_config",
-        "chmod 600 /etc/ssh/sshd_config",
+        f"chmod 600 /etc/ssh/sshd_config; {RELOAD_SSHD}",
         "sshd-configuration-private",
+        "sshd-current",
     ),
     mutant(
         "everybody compiles",
@@ -342,15 +347,15 @@ MUTANTS = [
     mutant(
         "guessing is free",
         "systemctl stop fail2ban",
-        "systemctl start fail2ban",
+        RESTART_FAIL2BAN,
         "fail2ban-running",
         "fail2ban-spares",
     ),
-    mutant(
+    edited(
         "administrators are shut out",
-        "for spared in $(fail2ban-client get sshd ignoreip | awk '/- /{print $2}'); do "
-        "fail2ban-client set sshd delignoreip $spared >/dev/null; done",
-        "fail2ban-client reload >/dev/null",
+        "/etc/fail2ban/jail.local",
+        "s|^ignoreip.*|ignoreip = 127.0.0.0/8|",
+        RESTART_FAIL2BAN,
         "fail2ban-spares",
     ),
     mutant("a home is open", "chmod 755 /home/ops", "chmod 750 /home/ops", "accounts-homes"),
@@ -371,7 +376,7 @@ MUTANTS = [
         "true",
         "session-temporary",
     ),
-    edited("shells dump cores", "/etc/profile.d/seawall.sh", "/ulimit/d", "true", "core-dumps"),
+    edited("root dumps cores", "/etc/security/limits.d/seawall.conf", "/^root/d", "true", "core-dumps"),
     mutant(
         "what lies among devices runs",
         "mount -o remount,bind,exec /dev",
