@@ -134,6 +134,8 @@ def _switched_too_early(settings: Settings, name: str, ask: Ask) -> list[str]:
         for firewall in ask("/v2/firewalls?per_page=200")["firewalls"]
         for rule in firewall["inbound_rules"]
     )
+    if not opened and not settings.proxy_protocol:
+        return []  # somebody switched it on by hand, to where no droplet answers: the sooner it is off the better
     if not opened:
         done, remedy = "closed", "and run `up` first; then switch"
     elif not all(PROXY_PORT in ports for ports in settings.derived.balanced().values()):

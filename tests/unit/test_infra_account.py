@@ -111,6 +111,7 @@ def test_nobody_answers(values, tmp_path):
         (True, False, True, False, "switched off while 8443/tcp is to be closed, .* until that is done."),
         (True, True, True, True, ""),
         (False, False, True, False, ""),
+        (True, False, False, False, ""),
     ],
 )
 def test_the_proxy_protocol_is_switched_between_open_ports(

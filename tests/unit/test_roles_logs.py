@@ -257,6 +257,44 @@ def test_a_place_is_saved_after_the_acknowledgement_and_not_before(tmp_path, mon
         assert relay.Place().cursor == kept
 
 
+@pytest.mark.parametrize("found", [True, False], ids=["they are there", "there are none"])
+def test_where_numbers_are_missing_the_journal_is_read_anew(tmp_path, monkeypatch, found):
+    """The first journalctl leaves entries out; later ones have them, or not: then it is a gap, and lines go on."""
+    monkeypatch.setattr(relay, "CURSOR", str(tmp_path / "cursor"))
+    monkeypatch.setattr(relay.time, "sleep", lambda seconds: None)
+    said = lambda *numbers: "".join(  # noqa: E731
+        f"__CURSOR=s=a;i={n:x};b=c\\n__REALTIME_TIMESTAMP=1\\nMESSAGE={n}\\n\\n" for n in numbers
+    )
+    journalctl = tmp_path / "journalctl"
+    journalctl.write_text(
+        f"#!/bin/sh\ncd {tmp_path}; echo x >> runs\n"
+        f"case $* in *'i=b;'*) printf '{said(*((12, 13, 14, 15) if found else (15,)))}';;\n"
+        f"*) printf '{said(10, 11, 15)}';; esac\n"
+    )
+    journalctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    sent: list[bytes] = []
+
+    class Collector:
+        def __init__(self, *_):
+            self.socket = io.BytesIO()
+
+        def send(self, command, lines):
+            sent.extend(line.rpartition(b" ")[2] for line in lines)
+
+    monkeypatch.setattr(relay, "Relp", Collector)
+    place = relay.Place()
+
+    def for_ever():
+        while True:
+            relay.relay(place, "192.0.2.1", "6514", "logs-1", str(tmp_path), "1000")
+
+    with pytest.raises(OSError, match="journalctl has ended"):
+        for_ever()
+    assert sent == ([b"10", b"11", b"12", b"13", b"14", b"15"] if found else [b"10", b"11", b"15"])
+    assert len((tmp_path / "runs").read_text().split()) == (2 if found else 1 + relay.LOOKS)
+
+
 def test_relp_waits_for_every_acknowledgement_however_they_come():
     class Wire:
         def __init__(self):
