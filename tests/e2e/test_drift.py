@@ -110,7 +110,8 @@ def test_controls_that_turned_are_found_and_no_other(world, up):
 
 TREE = (
     "find / -xdev ( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/log -o -path"
-    " /var/tmp -o -path /var/lib/systemd -o -path /var/lib/fail2ban -o -path /var/lib/private/seawall-journal ) -prune -o -printf '%p %y %m %U %G %s %T@ %C@\\n'"
+    " /var/tmp -o -path /var/lib/systemd -o -path /var/lib/fail2ban -o"
+    " -path /var/lib/private/seawall-journal ) -prune -o -printf '%p %y %m %U %G %s %T@ %C@\\n'"
 )
 
 
