@@ -35,7 +35,7 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def seen(world: World) -> Iterator[Seen]:
+def from_outside(world: World) -> Iterator[Seen]:
     """What was seen from before the first droplet until the main job had ended (and `up` closes its eyes)."""
     with ExitStack() as eyes:
         found = eyes.enter_context(watching(world.instance))
@@ -44,7 +44,7 @@ def seen(world: World) -> Iterator[Seen]:
 
 
 @pytest.fixture(scope="session")
-def interrupted(world: World, seen: Seen) -> str:
+def interrupted(world: World, from_outside: Seen) -> str:
     """`seawall up` and everything it started, killed without warning while the first droplet is being created."""
     log = world.folder / "logs" / "pulumi-up.log"
     process = subprocess.Popen(
@@ -75,9 +75,9 @@ def _created_so_far(log: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def up(world: World, seen: Seen, interrupted: str) -> subprocess.CompletedProcess[str]:
+def up(world: World, from_outside: Seen, interrupted: str) -> subprocess.CompletedProcess[str]:
     """The main job, after that kill."""
     ended = world.seawall("up")
-    seen.close()
+    from_outside.close()
     assert ended.returncode == 0, ended.stderr + ended.stdout
     return ended

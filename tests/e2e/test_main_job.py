@@ -226,11 +226,11 @@ def test_no_secret_lies_open(world, up):
         assert secret not in data, name
 
 
-def test_no_droplet_was_ever_reachable_before_its_firewall_stood(world, up, seen):
+def test_no_droplet_was_ever_reachable_before_its_firewall_stood(world, up, from_outside):
     """A stranger tried the first addresses from before they were given out until the main job had ended."""
     address = world.outputs()["loadbalancer_ip"]
-    assert (address, 443, "open") in seen.reached, "the stranger has eyes"
-    assert {(where, port) for where, port, _ in seen.reached} <= {(address, 443), (address, 80)}
+    assert (address, 443, "open") in from_outside.reached, "the stranger has eyes"
+    assert {(where, port) for where, port, _ in from_outside.reached} <= {(address, 443), (address, 80)}
     given = {int(each["public_ip"].rpartition(".")[2]) for each in world.outputs()["droplets"].values()}
     assert given <= set(WATCHED), "it tried where the droplets came to be"
 
