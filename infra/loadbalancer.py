@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pulumi
 import pulumi_digitalocean as do
 
-from infra.flows import PROXY_PORT, TLS_PORT, WORLD
+from infra.flows import PROXY_PORT, TLS_PORT, WORLD, Port
 from infra.settings import Settings
 from infra.stack import Stack
 
@@ -22,7 +22,7 @@ def create(
     """TLS 1.2 and newer in, TLS on to the droplets. Its ``members`` are ids, never a tag: whoever only carries a tag
     would get traffic before it is hardened."""
     callers = settings.derived.callers()
-    port = int((PROXY_PORT if settings.proxy_protocol else TLS_PORT).partition("/")[0])
+    port = Port.parse(PROXY_PORT if settings.proxy_protocol else TLS_PORT).first
     return do.LoadBalancer(
         "loadbalancer",
         name=stack.name,

@@ -204,10 +204,12 @@ def unclaimed(
             for item in every(api, Kind("/v2/reserved_ips", "reserved_ips"))
             if not item.get("droplet") and item["region"]["slug"] in regions and item["ip"] not in held
         ]
+    if not found:
+        return []
     return [
         f"a reserved address was being made when an earlier run ended; of {', '.join(found)}, assigned to nobody, one "
         "may be its: release what nobody needs in the control panel, since it costs"
-    ] * bool(found)
+    ]
 
 
 def client(environment: Mapping[str, str]) -> httpx.Client:
